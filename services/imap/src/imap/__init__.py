@@ -1,0 +1,3 @@
+"""Postroom IMAP server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,3 @@
+"""Postroom POP3 server."""
+
+__version__ = "0.1.0"
