@@ -1,0 +1,125 @@
+"""NATS, as our processes use it: connected in the background, never in the way of mail.
+
+A bus that has no connection drops core notifications (views catch up by themselves) and
+raises BusUnavailable for JetStream, whose callers try again: Postgres is the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self
+
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+log = structlog.get_logger()
+
+RECONNECT_WAIT_S: Final = 1.0
+PUBLISH_TIMEOUT_S: Final = 5.0
+
+
+class BusUnavailable(Exception):
+    """NATS can't be reached now."""
+
+
+class Bus:
+    """Use as `async with Bus(url, name) as bus`. Entering does not wait for NATS to be there."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._client = Client()
+        self._dialling: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._on_connect: list[Callable[[], Awaitable[None]]] = []
+
+    async def __aenter__(self) -> Self:
+        self._dialling = asyncio.create_task(self._dial(), name="bus-dial")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.gather(self._dialling, return_exceptions=True)
+        if not self._client.is_closed:
+            await asyncio.wait_for(self._client.close(), PUBLISH_TIMEOUT_S)
+
+    async def _dial(self) -> None:
+        """Connect for the first time, however long that takes; nats-py reconnects from then on."""
+        while True:
+            try:
+                await self._client.connect(
+                    self._url,
+                    name=self._name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_WAIT_S,
+                    connect_timeout=2,
+                    allow_reconnect=True,
+                    error_cb=self._error,
+                    disconnected_cb=self._disconnected,
+                    reconnected_cb=self._reconnected,
+                )
+            except (NatsError, OSError, TimeoutError):
+                await asyncio.sleep(RECONNECT_WAIT_S)
+                self._client = Client()
+                continue
+            await self._reconnected()
+            return
+
+    async def _error(self, error: Exception) -> None:
+        log.info("bus_error", error=repr(error))
+
+    async def _disconnected(self) -> None:
+        self._connected.clear()
+        log.warning("bus_disconnected")
+
+    async def _reconnected(self) -> None:
+        self._connected.set()
+        log.info("bus_connected")
+        for callback in self._on_connect:
+            await callback()
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def wait_connected(self) -> None:
+        """Return once there is a connection."""
+        await self._connected.wait()
+
+    def on_connect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` after each (re)connection: what was missed must be looked up."""
+        self._on_connect.append(callback)
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Core publish: best effort."""
+        if not self.connected:
+            return
+        try:
+            await self._client.publish(subject, payload)
+        except (NatsError, OSError) as error:
+            log.info("bus_publish_failed", subject=subject, error=repr(error))
+
+    async def subscribe(self, subject: str, deliver: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Core subscription; kept over reconnections. Raises BusUnavailable: never connected yet."""
+        try:
+            return await self._client.subscribe(subject, cb=deliver)
+        except (NatsError, OSError) as error:
+            raise BusUnavailable(str(error)) from error
+
+    def jetstream(self) -> JetStreamContext:
+        """JetStream of the present connection. Raises BusUnavailable."""
+        if not self.connected:
+            raise BusUnavailable("not connected to NATS")
+        return self._client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+
+__all__ = ["Bus", "BusUnavailable", "Msg"]

@@ -1,0 +1,43 @@
+"""Errors that cross the wire between a frontend and the store."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of everything a call to the store can raise. `str(error)` is safe to show to a client."""
+
+
+class Unavailable(StoreError):
+    """The store, or what it depends on, can't answer now: reply 451 / NO [UNAVAILABLE] / -ERR [SYS/TEMP]."""
+
+
+class AuthenticationFailed(StoreError):
+    """Wrong name or password (one error for both, on purpose)."""
+
+
+class NotFound(StoreError):
+    """The mailbox, message or account isn't there (any more)."""
+
+
+class Conflict(StoreError):
+    """It exists already, or somebody else holds it (mailbox name, maildrop lock, claimed delivery)."""
+
+
+class Refused(StoreError):
+    """The store's rules forbid it for good (bad name, INBOX can't be deleted, unknown recipient)."""
+
+
+class TooLarge(StoreError):
+    """The message is larger than the store accepts."""
+
+
+# HTTP status on the internal interface ↔ error; anything else is Unavailable.
+STATUS_OF: dict[type[StoreError], int] = {
+    AuthenticationFailed: 401,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Refused: 422,
+    Unavailable: 503,
+}
+ERROR_OF: dict[int, type[StoreError]] = {status: error for error, status in STATUS_OF.items()}

@@ -1,0 +1,268 @@
+"""Values of the store's internal interface."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every wire value. Fields may be added with a default, never removed (rolling upgrades)."""
+
+
+# --- directory -----------------------------------------------------------------------------------
+
+Protocol = Literal["smtp", "imap", "pop3"]
+
+
+class Credentials(Struct):
+    """A password to check. `peer` is the client's IP address."""
+
+    username: str
+    password: str
+    protocol: Protocol
+    peer: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, …)"
+
+
+class Principal(Struct):
+    """Who logged in. `addresses` are those it may use as reverse path (lower case domain)."""
+
+    account_id: UUID
+    address: str
+    addresses: list[str]
+
+
+class Resolution(Struct):
+    """Where a recipient address leads: an account here, another server, or nowhere."""
+
+    address: str
+    status: Literal["local", "remote", "unknown"]
+
+
+# --- ingest --------------------------------------------------------------------------------------
+
+
+class Transmission(Struct):
+    """Envelope of one accepted DATA. The message follows it in the same HTTP body.
+
+    `id` is made by the frontend once per DATA: a repeated POST with the same id stores nothing twice.
+    `submitted_by` is None for mail from outside: then every recipient must be local.
+    An empty `reverse_path` is the null reverse path.
+    """
+
+    id: UUID
+    reverse_path: str
+    recipients: list[str]
+    submitted_by: UUID | None = None
+    smtputf8: bool = False
+
+
+class Accepted(Struct):
+    """Committed: the message is stored and every recipient is delivered or queued."""
+
+    transmission_id: UUID
+
+
+# --- mailboxes -----------------------------------------------------------------------------------
+
+
+class Mailbox(Struct):
+    """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels."""
+
+    id: UUID
+    name: str
+    uid_validity: int
+    uid_next: int
+    highest_modseq: int
+    messages: int
+    unseen: int
+    octets: int
+    subscribed: bool
+    special_use: str | None = None  # with backslash: "\\Sent"
+
+
+class CreateMailbox(Struct):
+    name: str
+
+
+class ChangeMailbox(Struct):
+    """Fields that are None stay as they are. Renaming takes inferiors along; renaming INBOX moves its messages."""
+
+    name: str | None = None
+    subscribed: bool | None = None
+
+
+class Changes(Struct):
+    """What changed in a mailbox after `since`: parallel columns, ascending by uid.
+
+    `flags` holds system flags and keywords as written (`\\Seen`, `$Forwarded`). `expunged` lists uids that
+    were removed after `since`; with `since` 0 it is empty and the columns are the whole mailbox.
+    `internal_dates` are seconds since the epoch, UTC.
+    """
+
+    mailbox: Mailbox
+    uids: list[int]
+    modseqs: list[int]
+    flags: list[list[str]]
+    internal_dates: list[int]
+    octets: list[int]
+    blob_ids: list[UUID]
+    expunged: list[int]
+
+
+class AppendHeader(Struct):
+    """What precedes the message's octets in an APPEND. `internal_date` None means now."""
+
+    flags: list[str] = []
+    internal_date: datetime | None = None
+
+
+class Appended(Struct):
+    uid_validity: int
+    uid: int
+
+
+class StoreFlags(Struct):
+    """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
+
+    uids: list[int]
+    operation: Literal["add", "remove", "replace"]
+    flags: list[str]
+    unchanged_since: int | None = None
+
+
+class FlagsStored(Struct):
+    """`modified` are uids refused because of `unchanged_since`."""
+
+    modseq: int
+    modified: list[int] = []
+
+
+class CopyMessages(Struct):
+    uids: list[int]
+    target_id: UUID
+    move: bool = False
+
+
+class Copied(Struct):
+    """Parallel lists for COPYUID (RFC 4315 §3). Both empty if nothing matched."""
+
+    uid_validity: int
+    source_uids: list[int]
+    target_uids: list[int]
+
+
+class Expunge(Struct):
+    """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3)."""
+
+    uids: list[int] | None = None
+    force: bool = False
+
+
+class Expunged(Struct):
+    modseq: int
+    uids: list[int]
+
+
+# --- message contents ----------------------------------------------------------------------------
+
+
+class Part(Struct):
+    """One node of the MIME tree. Offsets are octets from the start of the message, half-open.
+
+    header = [header_start, body_start) including the empty line; body = [body_start, body_end).
+    `children` are the parts of a multipart, or for message/rfc822 the single node of the enclosed message.
+    """
+
+    header_start: int
+    body_start: int
+    body_end: int
+    media_type: str  # "text/plain", lower case
+    children: list[Part] = []
+
+
+class Summary(Struct):
+    """What was parsed once at ingest. `envelope`, `body` and `bodystructure` are rendered IMAP (RFC 9051 §7.5.2).
+
+    `header` is the message's whole header, up to and including the empty line.
+    """
+
+    blob_id: UUID
+    octets: int
+    envelope: bytes
+    body: bytes
+    bodystructure: bytes
+    header: bytes
+    root: Part
+    sent_date: int | None = None  # seconds since the epoch
+
+
+class BlobIds(Struct):
+    ids: list[UUID]
+
+
+# --- maildrop lock (RFC 1939 §8) -----------------------------------------------------------------
+
+
+class MaildropLock(Struct):
+    """Exclusive access for one POP3 session; `owner` is made by the session. Renew before `lease_s` runs out."""
+
+    owner: UUID
+    lease_s: int = 60
+
+
+# --- outbound queue ------------------------------------------------------------------------------
+
+
+class RelayJob(Struct):
+    """Payload on `relay.<lane>`: deliveries of one transmission to one domain that are due together."""
+
+    transmission_id: UUID
+    domain: str
+    delivery_ids: list[UUID]
+
+
+class ClaimDeliveries(Struct):
+    """Ask for the right to send. `lease` is made by the worker: it fences outcomes of earlier claims."""
+
+    delivery_ids: list[UUID]
+    lease: UUID
+    lease_s: int
+
+
+class ClaimedDelivery(Struct):
+    id: UUID
+    recipient: str
+    attempts: int
+
+
+class Claim(Struct):
+    """Deliveries that are now the worker's; those that were done or are leased elsewhere are left out."""
+
+    transmission_id: UUID
+    reverse_path: str
+    blob_id: UUID
+    octets: int
+    smtputf8: bool
+    deliveries: list[ClaimedDelivery]
+
+
+class Outcome(Struct):
+    """How one attempt ended. `reply` is the remote's words or our reason; `remote` the host that spoke."""
+
+    delivery_id: UUID
+    result: Literal["delivered", "deferred", "failed"]
+    reply: str
+    remote: str = ""
+    status: str = ""  # enhanced status code, "5.1.1" (RFC 3463)
+
+
+class Outcomes(Struct):
+    lease: UUID
+    outcomes: list[Outcome]

@@ -1,0 +1,34 @@
+"""Subjects and payloads on NATS (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+
+RELAY_STREAM: Final = "RELAY"
+RELAY_SUBJECTS: Final = "relay.*"
+RELAY_LANE: Final = "relay.normal"
+RELAY_CONSUMER: Final = "smtp-out"
+
+
+class MailboxChanged(msgspec.Struct, frozen=True):
+    """On `mailbox.<account>.<mailbox>`: the mailbox is now at `modseq`; fetch what changed."""
+
+    modseq: int
+
+
+class AccountChanged(msgspec.Struct, frozen=True):
+    """On `account.<account>`."""
+
+    what: Literal["mailboxes", "password", "disabled", "deleted"]
+
+
+def mailbox_subject(account_id: UUID, mailbox_id: UUID | str = "*") -> str:
+    """Subject of one mailbox, or of all of an account."""
+    return f"mailbox.{account_id}.{mailbox_id}"
+
+
+def account_subject(account_id: UUID) -> str:
+    return f"account.{account_id}"

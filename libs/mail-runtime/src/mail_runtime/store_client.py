@@ -1,0 +1,187 @@
+"""The store, as a frontend calls it: one method per internal route, over kept-alive HTTP."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from mail_runtime.contracts import framing
+from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.errors import ERROR_OF, Unavailable
+
+T = TypeVar("T")
+
+# A call that takes longer is reported as Unavailable; large bodies get time in proportion.
+CALL_TIMEOUT_S: Final = 30.0
+BULK_TIMEOUT_S: Final = 300.0
+CONNECTIONS: Final = 100
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class StoreClient:
+    """Use as `async with StoreClient(url, token) as store`. Safe for any number of concurrent calls.
+
+    Every method raises the errors of `contracts.errors`; Unavailable covers network, time-out and 5xx.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/") + "/internal"
+        self._token = token
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60),
+            headers={"Authorization": f"Bearer {self._token}"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, timeout_s: float = CALL_TIMEOUT_S
+    ) -> bytes:
+        assert self._http is not None, "use `async with`"
+        try:
+            async with self._http.request(
+                method, self._url + path, data=body, timeout=aiohttp.ClientTimeout(total=timeout_s)
+            ) as response:
+                answer = await response.read()
+                if response.status < 300:
+                    return answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable("the mail store doesn't answer; try again later") from error
+        text = answer.decode("utf-8", "replace")[:200]
+        raise ERROR_OF.get(response.status, Unavailable)(text)
+
+    async def _ask(self, method: str, path: str, value: Any, kind: type[T]) -> T:
+        body = None if value is None else _encode(value)
+        return msgspec.msgpack.decode(await self._call(method, path, body), type=kind)
+
+    async def ready(self) -> None:
+        """Raises Unavailable: the store can't reach what it needs."""
+        await self._call("GET", "/ready", timeout_s=5)
+
+    # directory
+
+    async def authenticate(self, credentials: wire.Credentials) -> wire.Principal:
+        """Raises AuthenticationFailed."""
+        return await self._ask("POST", "/authenticate", credentials, wire.Principal)
+
+    async def resolve(self, addresses: list[str]) -> list[wire.Resolution]:
+        """One resolution per address, in order."""
+        return await self._ask("POST", "/resolve", addresses, list[wire.Resolution])
+
+    # ingest
+
+    async def accept(self, transmission: wire.Transmission, message: bytes) -> wire.Accepted:
+        """Store a message for all its recipients; returns after commit. Message: CRLF lines, dot-unstuffed.
+
+        Raises Refused: a recipient is unknown or relaying isn't allowed. TooLarge. Unavailable: it may
+        have been stored; repeat with the same transmission id.
+        """
+        body = framing.pack_envelope(_encode(transmission), message)
+        answer = await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S)
+        return msgspec.msgpack.decode(answer, type=wire.Accepted)
+
+    # mailboxes
+
+    async def mailboxes(self, account_id: UUID) -> list[wire.Mailbox]:
+        """All mailboxes of the account, INBOX first, then by name."""
+        return await self._ask("GET", f"/accounts/{account_id}/mailboxes", None, list[wire.Mailbox])
+
+    async def create_mailbox(self, account_id: UUID, name: str) -> wire.Mailbox:
+        """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name."""
+        return await self._ask(
+            "POST", f"/accounts/{account_id}/mailboxes", wire.CreateMailbox(name=name), wire.Mailbox
+        )
+
+    async def change_mailbox(
+        self, account_id: UUID, mailbox_id: UUID, change: wire.ChangeMailbox
+    ) -> wire.Mailbox:
+        """Rename, subscribe. Raises NotFound, Conflict, Refused."""
+        return await self._ask(
+            "PATCH", f"/accounts/{account_id}/mailboxes/{mailbox_id}", change, wire.Mailbox
+        )
+
+    async def delete_mailbox(self, account_id: UUID, mailbox_id: UUID) -> None:
+        """Raises NotFound. Refused: INBOX, or it has inferiors."""
+        await self._call("DELETE", f"/accounts/{account_id}/mailboxes/{mailbox_id}")
+
+    async def changes(self, account_id: UUID, mailbox_id: UUID, since: int = 0) -> wire.Changes:
+        """What changed after modseq `since`; 0: the whole mailbox. Raises NotFound."""
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/changes?since={since}"
+        return await self._ask("GET", path, None, wire.Changes)
+
+    async def append(
+        self, account_id: UUID, mailbox_id: UUID, header: wire.AppendHeader, message: bytes
+    ) -> wire.Appended:
+        """Returns after commit. Raises NotFound, TooLarge."""
+        body = framing.pack_envelope(_encode(header), message)
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages"
+        return msgspec.msgpack.decode(
+            await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended
+        )
+
+    async def store_flags(
+        self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags
+    ) -> wire.FlagsStored:
+        """Uids that are gone are ignored."""
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"
+        return await self._ask("POST", path, change, wire.FlagsStored)
+
+    async def copy(self, account_id: UUID, mailbox_id: UUID, copy: wire.CopyMessages) -> wire.Copied:
+        """All or nothing (RFC 9051 §6.4.7). Raises NotFound: the target is gone."""
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/copy"
+        return await self._ask("POST", path, copy, wire.Copied)
+
+    async def expunge(self, account_id: UUID, mailbox_id: UUID, expunge: wire.Expunge) -> wire.Expunged:
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/expunge"
+        return await self._ask("POST", path, expunge, wire.Expunged)
+
+    # contents
+
+    async def summaries(self, account_id: UUID, blob_ids: list[UUID]) -> list[wire.Summary]:
+        """In the order asked; those that aren't the account's are left out."""
+        return await self._ask(
+            "POST", f"/accounts/{account_id}/summaries", wire.BlobIds(ids=blob_ids), list[wire.Summary]
+        )
+
+    async def bodies(self, account_id: UUID, blob_ids: list[UUID]) -> list[bytes]:
+        """Whole messages in the order asked. Raises NotFound: one isn't the account's."""
+        body = _encode(wire.BlobIds(ids=blob_ids))
+        return framing.unpack_stream(
+            await self._call("POST", f"/accounts/{account_id}/bodies", body, BULK_TIMEOUT_S)
+        )
+
+    # maildrop lock
+
+    async def lock_maildrop(self, account_id: UUID, lock: wire.MaildropLock) -> None:
+        """Take or renew. Raises Conflict: another session has it."""
+        await self._call("PUT", f"/accounts/{account_id}/maildrop-lock", _encode(lock))
+
+    async def unlock_maildrop(self, account_id: UUID, owner: UUID) -> None:
+        await self._call("DELETE", f"/accounts/{account_id}/maildrop-lock?owner={owner}")
+
+    # queue
+
+    async def claim(self, claim: wire.ClaimDeliveries) -> wire.Claim:
+        """Raises Conflict: none of the deliveries can be had."""
+        return await self._ask("POST", "/deliveries/claim", claim, wire.Claim)
+
+    async def queued_message(self, transmission_id: UUID) -> bytes:
+        """The octets to send. Raises NotFound."""
+        return await self._call("GET", f"/transmissions/{transmission_id}/message", None, BULK_TIMEOUT_S)
+
+    async def report(self, outcomes: wire.Outcomes) -> None:
+        """Record how the attempts ended; repeating it changes nothing. Raises Conflict: the lease was lost."""
+        await self._call("POST", "/deliveries/outcomes", _encode(outcomes))
