@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from mail_proto.message.structure import Part
+
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every wire value. Fields may be added with a default, never removed (rolling upgrades)."""
@@ -171,20 +173,6 @@ class Expunged(Struct):
 
 
 # --- message contents ----------------------------------------------------------------------------
-
-
-class Part(Struct):
-    """One node of the MIME tree. Offsets are octets from the start of the message, half-open.
-
-    header = [header_start, body_start) including the empty line; body = [body_start, body_end).
-    `children` are the parts of a multipart, or for message/rfc822 the single node of the enclosed message.
-    """
-
-    header_start: int
-    body_start: int
-    body_end: int
-    media_type: str  # "text/plain", lower case
-    children: list[Part] = []
 
 
 class Summary(Struct):

@@ -1,0 +1,1 @@
+"""Accounts, passwords, the maildrop lock."""

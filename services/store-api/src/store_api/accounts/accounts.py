@@ -1,0 +1,137 @@
+"""Accounts: who has mail here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from mail_proto.addresses import AddressFault, parse_mailbox
+from mail_runtime.contracts.errors import AuthenticationFailed, Conflict, NotFound, Refused
+from mail_runtime.contracts.store import Credentials, MaildropLock, Principal
+from store_api.accounts.passwords import Passwords
+from store_api.db.engine import Database, run
+from store_api.db.ids import uuid7
+
+# RFC 6154; the mailboxes that clients look for.
+FIRST_MAILBOXES: Final = {
+    "INBOX": None,
+    "Archive": "\\Archive",
+    "Drafts": "\\Drafts",
+    "Junk": "\\Junk",
+    "Sent": "\\Sent",
+    "Trash": "\\Trash",
+}
+MIN_PASSWORD_LENGTH: Final = 8
+
+
+async def create_account(database: Database, passwords: Passwords, address: str, password: str) -> UUID:
+    """Create the account and its first mailboxes. Raises Refused, Conflict."""
+    try:
+        parsed = parse_mailbox(address)
+    except AddressFault as fault:
+        raise Refused(f"{address!r} is not an address: {fault}") from fault
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise Refused(f"the password must have at least {MIN_PASSWORD_LENGTH} characters")
+    address = str(parsed).lower()
+    password_hash = await passwords.hash(password)
+    async with database.transaction() as connection:
+        domain_id = (
+            await run(connection, "SELECT id FROM domain WHERE name = :name", name=parsed.domain.lower())
+        ).scalar()
+        if domain_id is None:
+            raise Refused(f"the domain {parsed.domain} doesn't exist: create it first")
+        account_id: UUID | None = (
+            await run(
+                connection,
+                "INSERT INTO account (id, domain_id, address, password_hash)"
+                " VALUES (:id, :domain_id, :address, :password_hash)"
+                " ON CONFLICT (address) DO NOTHING RETURNING id",
+                id=uuid7(),
+                domain_id=domain_id,
+                address=address,
+                password_hash=password_hash,
+            )
+        ).scalar()
+        if account_id is None:
+            raise Conflict(f"the account {address} exists already")
+        await run(
+            connection,
+            "INSERT INTO mailbox (account_id, id, name, special_use)"
+            " SELECT :account_id, * FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:uses AS text[]))",
+            account_id=account_id,
+            ids=[uuid7() for _ in FIRST_MAILBOXES],
+            names=list(FIRST_MAILBOXES),
+            uses=list(FIRST_MAILBOXES.values()),
+        )
+    return account_id
+
+
+async def find_account(database: Database, address: str) -> Any:
+    """Row (id, address, state, created_at). Raises NotFound."""
+    async with database.transaction() as connection:
+        row = (
+            await run(
+                connection,
+                "SELECT id, address, state, created_at FROM account WHERE address = :address",
+                address=address.lower(),
+            )
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no account {address}")
+    return row
+
+
+async def list_accounts(database: Database, after: str, limit: int) -> list[Any]:
+    """Rows (id, address, state, created_at) by address, after `after`."""
+    async with database.transaction() as connection:
+        return list(
+            await run(
+                connection,
+                "SELECT id, address, state, created_at FROM account WHERE address > :after"
+                " ORDER BY address LIMIT :limit",
+                after=after,
+                limit=limit,
+            )
+        )
+
+
+async def authenticate(database: Database, passwords: Passwords, credentials: Credentials) -> Principal:
+    """Raises AuthenticationFailed: wrong name, wrong password or disabled, without saying which."""
+    async with database.transaction() as connection:
+        row = (
+            await run(
+                connection,
+                "SELECT id, address, password_hash FROM account WHERE address = :address AND state = 'active'",
+                address=credentials.username.lower().replace("\0", ""),
+            )
+        ).one_or_none()
+    if not await passwords.verify(row.password_hash if row else None, credentials.password) or row is None:
+        raise AuthenticationFailed("the name or the password is wrong")
+    return Principal(account_id=row.id, address=row.address, addresses=[row.address])
+
+
+async def lock_maildrop(database: Database, account_id: UUID, lock: MaildropLock) -> None:
+    """Take or renew (RFC 1939 §8). Raises Conflict: another session has it."""
+    async with database.transaction() as connection:
+        taken = await run(
+            connection,
+            "INSERT INTO maildrop_lock AS l (account_id, owner, lease_until)"
+            " VALUES (:account_id, :owner, now() + make_interval(secs => :lease_s))"
+            " ON CONFLICT (account_id) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until"
+            " WHERE l.owner = excluded.owner OR l.lease_until < now() RETURNING 1",
+            account_id=account_id,
+            owner=lock.owner,
+            lease_s=float(lock.lease_s),
+        )
+        if taken.scalar() is None:
+            raise Conflict("another session has the maildrop open")
+
+
+async def unlock_maildrop(database: Database, account_id: UUID, owner: UUID) -> None:
+    async with database.transaction() as connection:
+        await run(
+            connection,
+            "DELETE FROM maildrop_lock WHERE account_id = :account_id AND owner = :owner",
+            account_id=account_id,
+            owner=owner,
+        )

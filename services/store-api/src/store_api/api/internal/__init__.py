@@ -1,0 +1,1 @@
+"""What the frontends call: MessagePack and raw octets, service token only."""

@@ -1,0 +1,1 @@
+"""Immutable octets in object storage."""

@@ -1,0 +1,1 @@
+"""Domains and where a recipient address leads."""

@@ -1,0 +1,1 @@
+"""Mailboxes, their messages, flags and modseqs."""

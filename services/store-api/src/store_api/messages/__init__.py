@@ -1,0 +1,1 @@
+"""Contents of messages: summaries, bodies, listings."""

@@ -1,0 +1,31 @@
+"""Settings of store-api."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_runtime.settings import setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Read by `mail_runtime.settings.read_settings`."""
+
+    database_url: str = setting("DATABASE_URL", "where Postgres is: postgresql://user:password@host/name", secret=True)
+    blob_url: str = setting("BLOB_URL", "where message bodies are kept: file:///path or s3://bucket?endpoint=…")
+    admin_token: str = setting("POSTROOM_ADMIN_TOKEN", "the bearer token of the REST API", secret=True)
+    service_token: str = setting("POSTROOM_SERVICE_TOKEN", "the token shared by the services", secret=True)
+    s3_access_key: str = setting("S3_ACCESS_KEY", "key of the object storage", "")
+    s3_secret_key: str = setting("S3_SECRET_KEY", "secret of the object storage", "", secret=True)
+    nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
+    bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
+    port: int = setting("POSTROOM_API_PORT", "port of the REST API", 8080)
+    admin_port: int = setting("POSTROOM_ADMIN_PORT", "port of health and metrics", 9105)
+    hostname: str = setting("POSTROOM_HOSTNAME", "name that bounces are sent from", "localhost")
+    log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
+    migrate_on_start: bool = setting("POSTROOM_MIGRATE_ON_START", "bring the schema up to date first", False)
+    max_message_octets: int = setting("POSTROOM_MAX_MESSAGE_OCTETS", "largest message accepted", 52_428_800)
+    retry_first_s: float = setting("POSTROOM_RETRY_FIRST_S", "pause before the second attempt; doubles", 60.0)
+    queue_lifetime_s: float = setting(
+        "POSTROOM_QUEUE_LIFETIME_S", "how long sending is tried (RFC 5321 §4.5.4.1: 4-5 days)", 432_000.0
+    )
