@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import CursorResult, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from mail_runtime.contracts.errors import Unavailable
+from mail_runtime.contracts.errors import Conflict, Refused, StoreError, Unavailable
 
 CONNECTIONS: Final = 16
 CONNECT_TIMEOUT_S: Final = 5
@@ -41,25 +42,35 @@ class Database:
         """One transaction, committed at the end of the block.
 
         Raises Unavailable: the database can't be reached or broke off; a commit may or may not have happened.
+        Conflict: something of that name exists. Refused: a value can't be stored.
         """
         try:
             async with self.engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
-            raise Unavailable("the database doesn't answer; try again later") from error
         except DBAPIError as error:
-            # Broken off in mid-statement, stopping, deadlock: all pass. A statement that is wrong doesn't.
-            if error.connection_invalidated or _passes(error):
-                raise Unavailable("the database is busy or stopping; try again later") from error
-            raise
+            if (known := _known(error)) is None:
+                raise
+            raise known from error
+        except (PoolTimeout, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # asyncpg's own errors come bare from connecting only; SQLAlchemy wraps those of statements.
+            raise Unavailable("the database doesn't answer; try again later") from error
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
-def _passes(error: DBAPIError) -> bool:
-    """Whether repeating can help: SQLSTATE classes 08, 40, 53, 55, 57 (PostgreSQL, appendix A)."""
-    return str(getattr(error.orig, "sqlstate", None) or "")[:2] in {"08", "40", "53", "55", "57"}
+def _known(error: DBAPIError) -> StoreError | None:
+    """What the caller is told, by SQLSTATE (PostgreSQL, appendix A); None: a statement of ours is wrong."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state == "23505":
+        return Conflict("it exists already")
+    if state[:2] == "22":
+        return Refused("a value can't be stored as text")
+    # Broken off in mid-statement, stopping, deadlock, out of resources: all pass.
+    passes = state[:2] in {"08", "40", "53", "55", "57"}
+    if passes or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+        return Unavailable("the database is busy or stopping; try again later")
+    return None
 
 
 async def run(connection: AsyncConnection, sql: str, **values: Any) -> CursorResult[Any]:

@@ -1,0 +1,1 @@
+"""What the store tells the others after a commit."""

@@ -1,0 +1,115 @@
+"""Publishing due deliveries to JetStream. Postgres is the record: what gets lost on the way is published again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import nats.errors
+import structlog
+from nats.js import JetStreamContext
+from nats.js.api import RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import Error as JetStreamError
+
+from mail_runtime.bus import Bus, BusUnavailable
+from mail_runtime.contracts.errors import Unavailable
+from mail_runtime.contracts.store import RelayJob
+from mail_runtime.contracts.subjects import RELAY_LANE, RELAY_STREAM, RELAY_SUBJECTS
+from store_api.db.engine import Database, run
+
+log = structlog.get_logger()
+
+POLL_S: Final = 1.0
+BATCH: Final = 500
+# A published job that nobody claimed is published again after this time.
+REPUBLISH_S: Final = 600.0
+DUPLICATE_WINDOW_S: Final = 120.0
+PUBLISH_TIMEOUT_S: Final = 5.0
+
+_DUE: Final = """
+SELECT id, transmission_id, domain, attempts, published FROM delivery
+WHERE state = 'queued' AND publish_after <= now()
+ORDER BY publish_after LIMIT :batch FOR UPDATE SKIP LOCKED
+"""
+
+_PUBLISHED: Final = """
+UPDATE delivery SET published = published + 1, publish_after = now() + make_interval(secs => :pause_s)
+WHERE id = ANY (CAST(:ids AS uuid[]))
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Dispatcher:
+    """One per process; any number of processes share the work (SKIP LOCKED)."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database, self._bus = database, bus
+        self._due = asyncio.Event()
+
+    def wake(self) -> None:
+        """Deliveries were queued just now."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled; whatever is down is tried again."""
+        prepared: JetStreamContext | None = None
+        while True:
+            try:
+                if prepared is None:
+                    prepared = await self._prepare()
+                while await self._publish_due(prepared) == BATCH:
+                    pass
+            except (BusUnavailable, JetStreamError, nats.errors.Error, Unavailable, OSError, TimeoutError) as error:
+                prepared = None
+                log.info("dispatch_waits", error=repr(error))
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+            self._due.clear()
+
+    async def _prepare(self) -> JetStreamContext:
+        jetstream = self._bus.jetstream()
+        await jetstream.add_stream(
+            StreamConfig(
+                name=RELAY_STREAM,
+                subjects=[RELAY_SUBJECTS],
+                retention=RetentionPolicy.WORK_QUEUE,
+                storage=StorageType.FILE,
+                duplicate_window=DUPLICATE_WINDOW_S,
+            )
+        )
+        return jetstream
+
+    async def _publish_due(self, jetstream: JetStreamContext) -> int:
+        """Publish one batch; returns how many deliveries it had.
+
+        The rows stay locked while their jobs are published. A crash in between publishes again, with the
+        same Nats-Msg-Id, and the claim fences what slips through.
+        """
+        async with self._database.transaction() as connection:
+            due = (await run(connection, _DUE, batch=BATCH)).all()
+            if due:
+                await self._publish(jetstream, due)
+                await run(connection, _PUBLISHED, ids=[row.id for row in due], pause_s=REPUBLISH_S)
+        return len(due)
+
+    async def _publish(self, jetstream: JetStreamContext, due: Sequence[Any]) -> None:
+        jobs: dict[tuple[UUID, str, int, int], list[UUID]] = {}
+        for row in due:
+            jobs.setdefault((row.transmission_id, row.domain, row.attempts, row.published), []).append(row.id)
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S), asyncio.TaskGroup() as group:
+            for key, delivery_ids in jobs.items():
+                job = RelayJob(transmission_id=key[0], domain=key[1], delivery_ids=delivery_ids)
+                first = min(delivery_ids)
+                headers = {"Nats-Msg-Id": f"{first}:{key[2]}:{key[3]}"}
+                group.create_task(_publish_job(jetstream, _encode(job), headers))
+
+
+async def _publish_job(jetstream: JetStreamContext, payload: bytes, headers: dict[str, str]) -> None:
+    await jetstream.publish(RELAY_LANE, payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)
