@@ -25,8 +25,8 @@ async def accept(
     *,
     max_octets: int,
     lifetime_s: float,
-) -> bool:
-    """Store the message for all its recipients; returns after commit whether any of them is elsewhere.
+) -> None:
+    """Store the message for all its recipients; returns after commit.
 
     A transmission that is stored already changes nothing. Raises Refused: a recipient is unknown, the sender
     isn't the submitter's, or relaying isn't allowed. TooLarge. Unavailable.
@@ -64,7 +64,6 @@ async def accept(
             ),
         )
     )
-    return bool(remote)
 
 
 def _check_routes(transmission: Transmission, routes: list[Route]) -> None:

@@ -45,13 +45,23 @@ FROM gone
 """
 
 
-async def copy_messages(database: Database, account_id: UUID, mailbox_id: UUID, copy: CopyMessages) -> Copied:
-    """All or nothing; uids that are gone are left out. Raises NotFound: a mailbox isn't there."""
+async def copy_messages(
+    database: Database, account_id: UUID, mailbox_id: UUID, copy: CopyMessages
+) -> tuple[Copied, dict[UUID, int]]:
+    """Copy, all or nothing; uids that are gone are left out. Returns too the new modseq of each changed mailbox.
+
+    Raises NotFound: a mailbox isn't there.
+    """
     async with database.transaction() as connection:
         both = await lock(connection, account_id, list({mailbox_id, copy.target_id}))
-        return await copy_locked(
-            connection, account_id, both[mailbox_id], both[copy.target_id], copy.uids, move=copy.move
-        )
+        source, target = both[mailbox_id], both[copy.target_id]
+        copied = await copy_locked(connection, account_id, source, target, copy.uids, move=copy.move)
+        if not copied.source_uids:
+            return copied, {}
+        changed = {target.id: target.highest_modseq + 1}
+        if copy.move:
+            changed[source.id] = changed.get(source.id, source.highest_modseq) + 1
+        return copied, changed
 
 
 async def copy_locked(

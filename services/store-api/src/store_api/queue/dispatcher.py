@@ -103,13 +103,17 @@ class Dispatcher:
         jobs: dict[tuple[UUID, str, int, int], list[UUID]] = {}
         for row in due:
             jobs.setdefault((row.transmission_id, row.domain, row.attempts, row.published), []).append(row.id)
-        async with asyncio.timeout(PUBLISH_TIMEOUT_S), asyncio.TaskGroup() as group:
-            for key, delivery_ids in jobs.items():
-                job = RelayJob(transmission_id=key[0], domain=key[1], delivery_ids=delivery_ids)
-                first = min(delivery_ids)
-                headers = {"Nats-Msg-Id": f"{first}:{key[2]}:{key[3]}"}
-                group.create_task(_publish_job(jetstream, _encode(job), headers))
+        published = await asyncio.gather(
+            *(self._publish_job(jetstream, job, ids) for job, ids in jobs.items()), return_exceptions=True
+        )
+        for result in published:
+            if isinstance(result, BaseException):
+                raise result
 
-
-async def _publish_job(jetstream: JetStreamContext, payload: bytes, headers: dict[str, str]) -> None:
-    await jetstream.publish(RELAY_LANE, payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+    async def _publish_job(
+        self, jetstream: JetStreamContext, job: tuple[UUID, str, int, int], delivery_ids: list[UUID]
+    ) -> None:
+        transmission_id, domain, attempts, published = job
+        payload = _encode(RelayJob(transmission_id=transmission_id, domain=domain, delivery_ids=delivery_ids))
+        headers = {"Nats-Msg-Id": f"{min(delivery_ids)}:{attempts}:{published}"}
+        await jetstream.publish(RELAY_LANE, payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)

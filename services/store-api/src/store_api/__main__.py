@@ -1,0 +1,120 @@
+"""Start the store: `python -m store_api`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import structlog
+import uvicorn
+
+from mail_runtime import logs
+from mail_runtime.bus import Bus
+from mail_runtime.contracts.errors import Unavailable
+from mail_runtime.health import admin_server
+from mail_runtime.lifecycle import run_service
+from mail_runtime.settings import settings_or_exit
+from store_api.api.app import create_app
+from store_api.blobs.storage import Blobs, open_storage
+from store_api.db.engine import Database
+from store_api.db.migrate import migrate
+from store_api.events.notifier import Notifier
+from store_api.queue.dispatcher import Dispatcher
+from store_api.settings import Settings
+from store_api.store import Store
+
+log = structlog.get_logger()
+
+RETRY_S: Final = 0.25
+GRACEFUL_STOP_S: Final = 8
+BACKLOG: Final = 1024
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: `run_service` has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _prepare(store: Store) -> None:
+    """Migrate and make the bucket; whatever isn't there yet is waited for."""
+    while True:
+        try:
+            if store.settings.migrate_on_start:
+                await migrate(store.database)
+            await store.ready()
+            return
+        except Unavailable as error:
+            log.info("waiting", error=str(error), cause=repr(error.__cause__))
+            await asyncio.sleep(RETRY_S)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    database = Database(settings.database_url)
+    blobs = Blobs(open_storage(settings.blob_url, settings.s3_access_key, settings.s3_secret_key))
+    async with Bus(settings.nats_url, "store-api") as bus:
+        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.socket) -> None:
+    await _prepare(store)
+    server = _Server(
+        uvicorn.Config(
+            create_app(store),
+            log_config=None,
+            access_log=False,
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACEFUL_STOP_S,
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(store.coalescer.run(), name="coalescer"),
+            group.create_task(store.dispatcher.run(), name="dispatcher"),
+        ]
+        serving = group.create_task(server.serve(sockets=[listener]), name="http")
+        await stopping.wait()
+        server.should_exit = True
+        await serving
+        for task in background:
+            task.cancel()
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve until `stopping` is set; requests under way are finished."""
+    listener = socket.create_server((settings.bind, settings.port), backlog=BACKLOG)
+    async with _opened(settings) as store, admin_server(settings.bind, settings.admin_port, store.ready):
+        serving = asyncio.create_task(_serve_until(stopping, store, listener), name="serve")
+        waiting = asyncio.create_task(stopping.wait(), name="stopping")
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        try:
+            async with asyncio.timeout(GRACEFUL_STOP_S + 1):
+                await serving
+        except TimeoutError:
+            log.info("stopped_while_waiting")
+
+
+def main() -> None:
+    """Entry of the process."""
+    settings = settings_or_exit(Settings)
+    logs.configure("store-api", settings.log_level)
+    run_service("store-api", lambda stopping: serve(settings, stopping))
+
+
+if __name__ == "__main__":
+    main()

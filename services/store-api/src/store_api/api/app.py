@@ -1,0 +1,28 @@
+"""The FastAPI application."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI
+
+from store_api.api.internal import routes as internal_routes
+from store_api.api.problems import add_handlers
+from store_api.api.v1 import routes as v1_routes
+from store_api.store import Store
+
+_DESCRIPTION: Final = """Mail as an API: domains, accounts, mailboxes, messages and the outbound queue.
+
+Every call needs `Authorization: Bearer <admin token>`. Lists are paged: pass `next_cursor` as `cursor`.
+Errors are `application/problem+json` (RFC 9457); 503 means: try again later, nothing was lost.
+"""
+
+
+def create_app(store: Store) -> FastAPI:
+    """The application over a running store."""
+    app = FastAPI(title="Postroom", version="0.1.0", description=_DESCRIPTION, redoc_url=None)
+    app.state.store = store
+    add_handlers(app)
+    app.include_router(v1_routes.router)
+    app.include_router(internal_routes.router)
+    return app

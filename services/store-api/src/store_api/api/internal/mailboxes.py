@@ -1,0 +1,114 @@
+"""Internal routes of mailboxes and the messages in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.framing import pack_stream
+from store_api.api.access import TheStore
+from store_api.api.internal.bodies import packed, read_message, read_value
+from store_api.ingest.submission import append
+from store_api.mailboxes.changes import changes
+from store_api.mailboxes.flags import store_flags
+from store_api.mailboxes.mailboxes import change_mailbox, create_mailbox, delete_mailbox, list_mailboxes
+from store_api.mailboxes.moving import copy_messages, expunge
+from store_api.messages.contents import places, read_all, summaries
+
+router = APIRouter(prefix="/accounts/{account_id}")
+
+
+@router.get("/mailboxes")
+async def get_mailboxes(store: TheStore, account_id: UUID) -> Response:
+    return packed(await list_mailboxes(store.database, account_id))
+
+
+@router.post("/mailboxes")
+async def post_mailbox(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.CreateMailbox)
+    mailbox = await create_mailbox(store.database, account_id, wanted.name)
+    await store.notifier.mailboxes_changed(account_id)
+    return packed(mailbox)
+
+
+@router.patch("/mailboxes/{mailbox_id}")
+async def patch_mailbox(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    change = await read_value(request, wire.ChangeMailbox)
+    mailbox, changed = await change_mailbox(store.database, account_id, mailbox_id, change)
+    await store.notifier.mailboxes_changed(account_id)
+    for other in changed:
+        await store.notifier.mailbox_changed(account_id, other.id, other.highest_modseq)
+    return packed(mailbox)
+
+
+@router.delete("/mailboxes/{mailbox_id}", status_code=204)
+async def remove_mailbox(store: TheStore, account_id: UUID, mailbox_id: UUID) -> None:
+    await delete_mailbox(store.database, account_id, mailbox_id)
+    await store.notifier.mailboxes_changed(account_id)
+
+
+@router.get("/mailboxes/{mailbox_id}/changes")
+async def get_changes(store: TheStore, account_id: UUID, mailbox_id: UUID, since: int = 0) -> Response:
+    return packed(await changes(store.database, account_id, mailbox_id, since))
+
+
+@router.post("/mailboxes/{mailbox_id}/messages")
+async def post_message(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    limit = store.settings.max_message_octets
+    header, octets = await read_message(request, wire.AppendHeader, limit)
+    return packed(await append(store.coalescer, account_id, mailbox_id, header, octets, max_octets=limit))
+
+
+@router.post("/mailboxes/{mailbox_id}/flags")
+async def post_flags(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    change = await read_value(request, wire.StoreFlags)
+    stored = await store_flags(store.database, account_id, mailbox_id, change)
+    await store.notifier.mailbox_changed(account_id, mailbox_id, stored.modseq)
+    return packed(stored)
+
+
+@router.post("/mailboxes/{mailbox_id}/copy")
+async def post_copy(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.CopyMessages)
+    copied, modseqs = await copy_messages(store.database, account_id, mailbox_id, wanted)
+    for changed_id, modseq in modseqs.items():
+        await store.notifier.mailbox_changed(account_id, changed_id, modseq)
+    return packed(copied)
+
+
+@router.post("/mailboxes/{mailbox_id}/expunge")
+async def post_expunge(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    expunged = await expunge(
+        store.database, account_id, mailbox_id, await read_value(request, wire.Expunge)
+    )
+    if expunged.uids:
+        await store.notifier.mailbox_changed(account_id, mailbox_id, expunged.modseq)
+    return packed(expunged)
+
+
+@router.post("/summaries")
+async def post_summaries(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.BlobIds)
+    # They are kept as they travel: nothing is decoded here.
+    return packed([msgspec.Raw(kept) for kept in await summaries(store.database, account_id, wanted.ids)])
+
+
+@router.post("/bodies")
+async def post_bodies(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await places(store.database, account_id, (await read_value(request, wire.BlobIds)).ids)
+
+    async def stream() -> AsyncIterator[bytes]:
+        async for octets in read_all(store.blobs, wanted):
+            for piece in pack_stream([octets]):
+                yield piece
+
+    # With the length said beforehand, a stream that breaks off in the middle is noticed.
+    length = sum(place.length + 4 for place in wanted)
+    return StreamingResponse(
+        stream(), media_type="application/octet-stream", headers={"Content-Length": str(length)}
+    )

@@ -1,0 +1,85 @@
+"""The internal interface: what the frontends call, with the service token only."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from mail_runtime.contracts import store as wire
+from store_api.accounts.accounts import authenticate, lock_maildrop, unlock_maildrop
+from store_api.api.access import TheStore, require_service
+from store_api.api.internal import mailboxes
+from store_api.api.internal.bodies import packed, read_message, read_value
+from store_api.directory.resolve import resolve
+from store_api.ingest.submission import accept
+from store_api.messages.contents import read, transmission_place
+from store_api.queue.claims import claim
+from store_api.queue.outcomes import report
+
+router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(require_service)])
+router.include_router(mailboxes.router)
+
+
+@router.get("/ready", status_code=204)
+async def get_ready(store: TheStore) -> None:
+    await store.ready()
+
+
+@router.post("/authenticate")
+async def post_authenticate(store: TheStore, request: Request) -> Response:
+    credentials = await read_value(request, wire.Credentials)
+    return packed(await authenticate(store.database, store.passwords, credentials))
+
+
+@router.post("/resolve")
+async def post_resolve(store: TheStore, request: Request) -> Response:
+    addresses = await read_value(request, list[str])
+    async with store.database.transaction() as connection:
+        routes = await resolve(connection, addresses)
+    return packed([wire.Resolution(address=route.address, status=route.status) for route in routes])
+
+
+@router.post("/transmissions")
+async def post_transmission(store: TheStore, request: Request) -> Response:
+    settings = store.settings
+    transmission, octets = await read_message(request, wire.Transmission, settings.max_message_octets)
+    await accept(
+        store.database,
+        store.coalescer,
+        transmission,
+        octets,
+        max_octets=settings.max_message_octets,
+        lifetime_s=settings.queue_lifetime_s,
+    )
+    return packed(wire.Accepted(transmission_id=transmission.id))
+
+
+@router.get("/transmissions/{transmission_id}/message")
+async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Response:
+    async with store.database.transaction() as connection:
+        place = await transmission_place(connection, transmission_id)
+    return Response(await read(store.blobs, place), media_type="message/rfc822")
+
+
+@router.put("/accounts/{account_id}/maildrop-lock", status_code=204)
+async def put_maildrop_lock(store: TheStore, account_id: UUID, request: Request) -> None:
+    await lock_maildrop(store.database, account_id, await read_value(request, wire.MaildropLock))
+
+
+@router.delete("/accounts/{account_id}/maildrop-lock", status_code=204)
+async def delete_maildrop_lock(store: TheStore, account_id: UUID, owner: UUID) -> None:
+    await unlock_maildrop(store.database, account_id, owner)
+
+
+@router.post("/deliveries/claim")
+async def post_claim(store: TheStore, request: Request) -> Response:
+    return packed(await claim(store.database, await read_value(request, wire.ClaimDeliveries)))
+
+
+@router.post("/deliveries/outcomes", status_code=204)
+async def post_outcomes(store: TheStore, request: Request) -> None:
+    outcomes = await read_value(request, wire.Outcomes)
+    await store.notify(await report(store.database, store.blobs, store.retries, outcomes))
+    store.dispatcher.wake()
