@@ -31,9 +31,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self.coalescer = Coalescer(self.database, self.blobs, self._committed)
-        self.retries = Retries(
-            self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname
-        )
+        self.retries = Retries(self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname)
 
     async def ready(self) -> None:
         """Raises Unavailable: the database or the object storage doesn't answer."""

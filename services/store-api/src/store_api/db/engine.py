@@ -73,6 +73,6 @@ def _known(error: DBAPIError) -> StoreError | None:
     return None
 
 
-async def run(connection: AsyncConnection, sql: str, **values: Any) -> CursorResult[Any]:
+async def run(connection: AsyncConnection, sql: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:
     """Execute one statement with named values."""
     return await connection.execute(text(sql), values)

@@ -11,7 +11,9 @@ from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 
 # RFC 5321 §4.1.2 Domain, without address literals; U-labels are for later.
-_DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_DOMAIN: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+)
 
 
 async def create_domain(database: Database, name: str) -> UUID:

@@ -32,7 +32,10 @@ class Coalescer:
     """Use `store()` from any number of requests while `run()` runs."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, committed: Callable[[Sequence[Incoming], list[list[Stored]]], Awaitable[None]]
+        self,
+        database: Database,
+        blobs: Blobs,
+        committed: Callable[[Sequence[Incoming], list[list[Stored]]], Awaitable[None]],
     ) -> None:
         self._database, self._blobs, self._committed = database, blobs, committed
         self._pending: deque[Waiting] = deque()

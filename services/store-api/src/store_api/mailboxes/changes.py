@@ -34,9 +34,7 @@ WHERE account_id = :account_id AND id = :mailbox_id
 async def changes(database: Database, account_id: UUID, mailbox_id: UUID, since: int) -> Changes:
     """What changed after modseq `since`; 0 gives the whole mailbox. Raises NotFound."""
     async with database.transaction() as connection:
-        row = (
-            await run(connection, _CHANGES, account_id=account_id, mailbox_id=mailbox_id, since=since)
-        ).one_or_none()
+        row = (await run(connection, _CHANGES, account_id=account_id, mailbox_id=mailbox_id, since=since)).one_or_none()
     if row is None:
         raise NotFound("there is no such mailbox")
     return Changes(

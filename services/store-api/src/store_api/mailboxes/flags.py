@@ -12,9 +12,7 @@ from mail_runtime.contracts.store import FlagsStored, StoreFlags
 from store_api.db.engine import Database, run
 from store_api.mailboxes.rows import count, lock
 
-SYSTEM_FLAGS: Final = {
-    flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")
-}
+SYSTEM_FLAGS: Final = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")}
 MAX_FLAGS: Final = 100
 MAX_FLAG_LENGTH: Final = 200
 # flag-keyword = atom: no controls, no space, none of ( ) { % * " \ ] (RFC 9051 §9)

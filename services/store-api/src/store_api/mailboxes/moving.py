@@ -65,7 +65,13 @@ async def copy_messages(
 
 
 async def copy_locked(
-    connection: AsyncConnection, account_id: UUID, source: Mailbox, target: Mailbox, uids: list[int] | None, *, move: bool
+    connection: AsyncConnection,
+    account_id: UUID,
+    source: Mailbox,
+    target: Mailbox,
+    uids: list[int] | None,
+    *,
+    move: bool,
 ) -> Copied:
     """Between mailboxes that the transaction has locked; `uids` None: all."""
     row = (
@@ -108,7 +114,13 @@ async def expunge(database: Database, account_id: UUID, mailbox_id: UUID, wanted
 
 
 async def _remove(
-    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, highest: int, uids: list[int] | None, *, force: bool
+    connection: AsyncConnection,
+    account_id: UUID,
+    mailbox_id: UUID,
+    highest: int,
+    uids: list[int] | None,
+    *,
+    force: bool,
 ) -> Expunged:
     """`highest`: the locked mailbox's modseq; it only moves on if a message went."""
     row = (

@@ -12,9 +12,7 @@ from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Mailbox
 from store_api.db.engine import run
 
-COLUMNS: Final = (
-    "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use"
-)
+COLUMNS: Final = "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use"
 
 
 def to_mailbox(row: Any) -> Mailbox:

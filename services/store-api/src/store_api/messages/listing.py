@@ -36,8 +36,15 @@ class ListedMessage:
 
 
 def _listed(row: Any) -> ListedMessage:
-    *values, summary = row
-    return ListedMessage(*values, msgspec.msgpack.decode(summary, type=Summary))
+    return ListedMessage(
+        email_id=row.email_id,
+        uid=row.uid,
+        octets=row.octets,
+        flags=row.flags,
+        internal_date=row.internal_date,
+        blob_id=row.blob_id,
+        summary=msgspec.msgpack.decode(row.summary, type=Summary),
+    )
 
 
 async def list_messages(

@@ -63,7 +63,14 @@ class Dispatcher:
                     prepared = await self._prepare()
                 while await self._publish_due(prepared) == BATCH:
                     pass
-            except (BusUnavailable, JetStreamError, nats.errors.Error, Unavailable, OSError, TimeoutError) as error:
+            except (
+                BusUnavailable,
+                JetStreamError,
+                nats.errors.Error,
+                Unavailable,
+                OSError,
+                TimeoutError,
+            ) as error:
                 prepared = None
                 log.info("dispatch_waits", error=repr(error))
             try:

@@ -83,9 +83,7 @@ async def post_copy(store: TheStore, account_id: UUID, mailbox_id: UUID, request
 
 @router.post("/mailboxes/{mailbox_id}/expunge")
 async def post_expunge(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
-    expunged = await expunge(
-        store.database, account_id, mailbox_id, await read_value(request, wire.Expunge)
-    )
+    expunged = await expunge(store.database, account_id, mailbox_id, await read_value(request, wire.Expunge))
     if expunged.uids:
         await store.notifier.mailbox_changed(account_id, mailbox_id, expunged.modseq)
     return packed(expunged)
@@ -109,6 +107,4 @@ async def post_bodies(store: TheStore, account_id: UUID, request: Request) -> Re
 
     # With the length said beforehand, a stream that breaks off in the middle is noticed.
     length = sum(place.length + 4 for place in wanted)
-    return StreamingResponse(
-        stream(), media_type="application/octet-stream", headers={"Content-Length": str(length)}
-    )
+    return StreamingResponse(stream(), media_type="application/octet-stream", headers={"Content-Length": str(length)})

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from mail_proto.message.text import searchable
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from mail_proto.message.text import searchable
 from store_api.accounts.accounts import create_account, find_account, list_accounts
 from store_api.api.access import TheStore, require_admin
 from store_api.api.problems import PROBLEMS
@@ -68,9 +68,7 @@ async def get_mailboxes(store: TheStore, address: str) -> models.Mailboxes:
     """The mailboxes of an account, INBOX first."""
     account = await find_account(store.database, address)
     found = await list_mailboxes(store.database, account.id)
-    return models.Mailboxes(
-        items=[models.Mailbox.model_validate(mailbox, from_attributes=True) for mailbox in found]
-    )
+    return models.Mailboxes(items=[models.Mailbox.model_validate(mailbox, from_attributes=True) for mailbox in found])
 
 
 @router.get("/accounts/{address}/mailboxes/{mailbox_id}/messages", tags=["messages"])
@@ -119,5 +117,6 @@ async def get_queue(
     rows = await list_deliveries(store.database, state, cursor, limit)
     following = str(rows[-1].id) if len(rows) == limit else None
     return models.Deliveries(
-        items=[models.Delivery.model_validate(row, from_attributes=True) for row in rows], next_cursor=following
+        items=[models.Delivery.model_validate(row, from_attributes=True) for row in rows],
+        next_cursor=following,
     )
