@@ -56,7 +56,8 @@ WITH candidate AS (
     FROM candidate
     WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND message.uid = candidate.uid
       AND NOT (candidate.old @> candidate.new AND candidate.new @> candidate.old)
-    RETURNING CAST('\\Seen' = ANY (candidate.old) AS integer) - CAST('\\Seen' = ANY (candidate.new) AS integer) AS unseen
+    RETURNING CAST('\\Seen' = ANY (candidate.old) AS integer)
+            - CAST('\\Seen' = ANY (candidate.new) AS integer) AS unseen
 )
 SELECT count(*) AS messages, coalesce(sum(unseen), 0) AS unseen FROM changed
 """

@@ -20,7 +20,8 @@ async def list_mailboxes(database: Database, account_id: UUID) -> list[Mailbox]:
     async with database.transaction() as connection:
         rows = await run(
             connection,
-            f"SELECT {COLUMNS} FROM mailbox WHERE account_id = :account_id ORDER BY name <> 'INBOX', name COLLATE \"C\"",
+            f"SELECT {COLUMNS} FROM mailbox WHERE account_id = :account_id"
+            " ORDER BY name <> 'INBOX', name COLLATE \"C\"",
             account_id=account_id,
         )
         return [to_mailbox(row) for row in rows]
