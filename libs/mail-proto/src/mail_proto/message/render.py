@@ -1,0 +1,54 @@
+"""Strings, lists and addresses in IMAP's wire form (RFC 9051 §4.3, §7.5.2).
+
+nstring = string / nil          string = quoted / literal          literal = "{" number "}" CRLF *CHAR8
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from mail_proto.message.address_list import parse_list
+
+NIL: Final = b"NIL"
+# Ours: longer quoted strings would make lines that some clients refuse.
+MAX_QUOTED_OCTETS: Final = 1_000
+
+_QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+")
+_QUOTED_SPECIAL: Final = re.compile(rb'(["\\])')
+
+
+def string(value: bytes) -> bytes:
+    """Quoted where that is allowed, else a literal. NUL is left out: no form of string may have it."""
+    value = value.replace(b"\x00", b"") if b"\x00" in value else value
+    if len(value) <= MAX_QUOTED_OCTETS and _QUOTABLE.fullmatch(value):
+        return b'"' + _QUOTED_SPECIAL.sub(rb"\\\1", value) + b'"'
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+def nstring(value: bytes | None) -> bytes:
+    return NIL if value is None else string(value)
+
+
+def pairs(parameters: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """body-fld-param: `("name" "value" …)` or NIL."""
+    items = [string(item) for pair in parameters for item in pair]
+    return b"(" + b" ".join(items) + b")" if items else NIL
+
+
+def addresses(value: bytes | None) -> bytes:
+    """An address list of ENVELOPE: `((name adl mailbox host)(…))` without spaces between, or NIL if it is empty."""
+    if value is None:
+        return NIL
+    listed = parse_list(value)
+    if not listed:
+        return NIL
+    return (
+        b"("
+        + b"".join(
+            b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host))
+            for a in listed
+        )
+        + b")"
+    )
