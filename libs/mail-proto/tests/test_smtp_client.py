@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +73,7 @@ def test_replies_are_the_same_however_the_octets_are_cut(cuts: list[int]) -> Non
     octets = EHLO + b"354 go\r\n"
     edges = [0, *sorted(cuts), len(octets)]
     reader, replies = ReplyReader(), []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         replies += reader.feed(octets[start:end])
     assert replies == ReplyReader().feed(octets)
     assert reader.empty
@@ -291,3 +293,30 @@ def test_lost_while_quitting_changes_nothing() -> None:
     talk(session, b"220 hi\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 done\r\n")
     session.lost("connection closed")
     assert session.verdicts[0].result == "delivered"
+
+
+PIPELINING = b"250-mx.test\r\n250 PIPELINING\r\n"
+
+
+def test_pipelining_sends_the_envelope_at_once() -> None:
+    session = ClientSession("h", envelope("a@t", "b@t"), starttls=False)
+    assert talk(
+        session, b"220 hi\r\n", PIPELINING, b"250 ok\r\n", b"550 no\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"
+    ) == [
+        "EHLO h",
+        "MAIL FROM:<a@here.test>\r\nRCPT TO:<a@t>\r\nRCPT TO:<b@t>",
+        "",
+        "",
+        "DATA",
+        "(message)",
+        "QUIT",
+    ]
+    assert [v.result for v in session.verdicts] == ["failed", "delivered"]
+
+
+def test_pipelined_replies_after_a_refused_mail_are_ignored() -> None:
+    session = ClientSession("h", envelope("a@t", "b@t"), starttls=False)
+    talk(session, b"220 hi\r\n", PIPELINING)
+    assert talk(session, b"451 busy\r\n", b"503 x\r\n", b"503 x\r\n", b"221 bye\r\n") == ["QUIT", "", "", "(close)"]
+    assert [v.result for v in session.verdicts] == ["deferred", "deferred"]
+    assert session.try_elsewhere

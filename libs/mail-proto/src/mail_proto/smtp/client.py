@@ -5,6 +5,9 @@ The shell connects, then alternates: do the action, feed the reply.
     GREETING ─220→ EHLO ─250→ [STARTTLS ─220→ handshake → EHLO] → MAIL → RCPT … → DATA ─354→ MESSAGE → QUIT
                     └─5xx→ HELO ─────────────────────────────────→ MAIL
 
+A server that offers PIPELINING (RFC 2920) gets MAIL and all RCPT in one write. DATA stays on its own: it would
+have to be undone when no recipient is left.
+
 Each recipient ends with one `Verdict`. A temporary failure before the first RCPT leaves the verdicts
 provisional (`try_elsewhere`): another MX host may still take the message.
 """
@@ -55,7 +58,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write `octets`, then feed the reply that comes within `timeout_s`."""
+    """Write `octets` (none: the command went out before), then feed the reply that comes within `timeout_s`."""
 
     octets: bytes
     timeout_s: float
@@ -95,9 +98,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-BEFORE_RCPT: Final = frozenset(
-    {State.GREETING, State.EHLO, State.HELO, State.STARTTLS, State.HANDSHAKE, State.MAIL}
-)
+BEFORE_RCPT: Final = frozenset({State.GREETING, State.EHLO, State.HELO, State.STARTTLS, State.HANDSHAKE, State.MAIL})
 
 
 class ClientSession:
@@ -115,6 +116,9 @@ class ClientSession:
         self._verdicts: list[Verdict | None] = [None] * len(envelope.recipients)
         self._next = 0
         self._accepted: list[int] = []
+        self._pipelined = False
+        # Replies still to come to commands that don't matter any more.
+        self._ignored = 0
         self._on_reply: dict[State, Callable[[Reply], Action]] = {
             State.GREETING: self._greeting,
             State.EHLO: self._ehlo,
@@ -124,7 +128,7 @@ class ClientSession:
             State.RCPT: self._rcpt,
             State.DATA: self._data,
             State.MESSAGE: self._end_of_data,
-            State.QUIT: lambda reply: self._close(),
+            State.QUIT: self._quit_answer,
         }
 
     @property
@@ -181,6 +185,8 @@ class ClientSession:
 
     def _mail(self, reply: Reply) -> Action:
         if not reply.positive:
+            if self._pipelined:
+                self._ignored = len(self.envelope.recipients)
             return self._refused(reply)
         return self._next_recipient()
 
@@ -207,6 +213,12 @@ class ClientSession:
         self._settle("delivered", str(reply), reply.status)
         return self._quit()
 
+    def _quit_answer(self, reply: Reply) -> Action:
+        if self._ignored:
+            self._ignored -= 1
+            return Send(b"", QUIT_TIMEOUT_S)
+        return self._close()
+
     # --- steps
 
     def _say_ehlo(self) -> Action:
@@ -221,14 +233,10 @@ class ClientSession:
             return self._give_up("5.1.3", "an address of the envelope can't be written in SMTP")
         utf8 = envelope.utf8 or not all(path.isascii() for path in paths)
         if utf8 and "SMTPUTF8" not in self._offered:
-            return self._give_up(
-                "5.6.7", "the remote server doesn't support SMTPUTF8, which this message needs"
-            )
+            return self._give_up("5.6.7", "the remote server doesn't support SMTPUTF8, which this message needs")
         limit = self._offered.get("SIZE", "")
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < envelope.octets:
-            return self._give_up(
-                "5.3.4", f"the message has {envelope.octets} octets, the remote server takes {limit}"
-            )
+            return self._give_up("5.3.4", f"the message has {envelope.octets} octets, the remote server takes {limit}")
         line = f"MAIL FROM:<{envelope.reverse_path}>"
         if "SIZE" in self._offered:
             line += f" SIZE={envelope.octets}"
@@ -239,11 +247,16 @@ class ClientSession:
         if utf8:
             line += " SMTPUTF8"
         self.state = State.MAIL
+        if "PIPELINING" in self._offered:
+            self._pipelined = True
+            line = "\r\n".join([line, *(f"RCPT TO:<{recipient}>" for recipient in envelope.recipients)])
         return self._command(line)
 
     def _next_recipient(self) -> Action:
         if self._next < len(self.envelope.recipients):
             self.state = State.RCPT
+            if self._pipelined:
+                return Send(b"", COMMAND_TIMEOUT_S)
             return self._command(f"RCPT TO:<{self.envelope.recipients[self._next]}>")
         if not self._accepted:
             return self._quit()

@@ -1,0 +1,45 @@
+"""`python -m smtp_out`: the outbound SMTP service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mail_runtime import logs
+from mail_runtime.bus import Bus, BusUnavailable
+from mail_runtime.health import admin_server
+from mail_runtime.lifecycle import run_service
+from mail_runtime.settings import settings_or_exit
+from mail_runtime.store_client import StoreClient
+from smtp_out.attempt import Sender
+from smtp_out.consumer import Consumer
+from smtp_out.routes import Routes
+from smtp_out.settings import Settings
+from smtp_out.worker import Worker
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Relay until `stopping` is set."""
+    sender = Sender(Routes(settings.dns_server, settings.hostname), settings.hostname, settings.relay_port)
+    async with (
+        StoreClient(settings.store_url, settings.service_token) as store,
+        Bus(settings.nats_url, "smtp-out") as bus,
+    ):
+
+        async def ready() -> None:
+            if not bus.connected:
+                raise BusUnavailable("not connected to NATS")
+            await store.ready()
+
+        async with admin_server(settings.bind, settings.admin_port, ready):
+            await Consumer(bus, Worker(store, sender, settings.domain_concurrency), settings.concurrency).run(stopping)
+
+
+def main() -> None:
+    """Entry point."""
+    settings = settings_or_exit(Settings)
+    logs.configure("smtp-out", settings.log_level)
+    run_service("smtp-out", lambda stopping: run(settings, stopping))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""One job of the queue from claim to acknowledgement.
+
+A job is acknowledged only when the store has committed what became of it. A worker that dies leaves a lease that
+runs out and the store publishes the job again, so a lost message on NATS loses no mail; a job that comes twice finds
+its deliveries claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, Protocol
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+from nats.errors import Error as NatsError
+
+from mail_runtime.contracts.errors import Conflict, NotFound, StoreError, Unavailable
+from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcome, Outcomes, RelayJob
+from smtp_out.attempt import Sender
+from smtp_out.metrics import DELIVERIES, RUNNING
+
+log = structlog.get_logger()
+
+# Short, so that the deliveries of a worker that died wait no longer; renewed while we work.
+LEASE_S: Final = 120
+RENEW_S: Final = 30.0
+# NATS delivers again what it hasn't heard of for so long.
+ACK_WAIT_S: Final = 60.0
+IN_PROGRESS_S: Final = 20.0
+STORE_DOWN_DELAY_S: Final = 5.0
+DOMAIN_BUSY_DELAY_S: Final = 2.0
+REPORT_AGAIN_S: Final = 1.0
+INTERRUPTED_REPORT_S: Final = 1.0
+
+
+class Store(Protocol):
+    """The part of StoreClient used here."""
+
+    async def claim(self, claim: ClaimDeliveries) -> Claim: ...
+    async def queued_message(self, transmission_id: UUID) -> bytes: ...
+    async def report(self, outcomes: Outcomes) -> None: ...
+
+
+class Job(Protocol):
+    """The part of a JetStream message used here."""
+
+    @property
+    def data(self) -> bytes: ...
+    async def ack(self) -> None: ...
+    async def nak(self, delay: int | float | None = None) -> None: ...
+    async def term(self) -> None: ...
+    async def in_progress(self) -> None: ...
+
+
+class LeaseLost(Exception):
+    """Somebody else may be sending: ours must stop."""
+
+
+class Worker:
+    """Handles jobs; call `handle` concurrently, as often as the process may send at a time."""
+
+    def __init__(self, store: Store, sender: Sender, domain_concurrency: int) -> None:
+        self._store, self._sender = store, sender
+        self._domain_concurrency = domain_concurrency
+        self._running: Counter[str] = Counter()
+
+    async def handle(self, message: Job) -> None:
+        """Do the job and settle it on NATS. Cancelled: what wasn't sent is reported deferred."""
+        try:
+            job = msgspec.msgpack.decode(message.data, type=RelayJob)
+        except msgspec.MsgspecError as error:
+            log.error("job_unreadable", error=str(error))
+            await _settled(message.term())
+            return
+        if self._running[job.domain] >= self._domain_concurrency:
+            await _settled(message.nak(delay=DOMAIN_BUSY_DELAY_S))
+            return
+        self._running[job.domain] += 1
+        try:
+            with RUNNING.track_inprogress():
+                async with _repeating(IN_PROGRESS_S, lambda: _settled(message.in_progress())):
+                    acknowledge = await self._do(job)
+        finally:
+            self._running[job.domain] -= 1
+            if not self._running[job.domain]:
+                del self._running[job.domain]
+        if acknowledge:
+            await _settled(message.ack())
+        else:
+            await _settled(message.nak(delay=STORE_DOWN_DELAY_S))
+
+    async def _do(self, job: RelayJob) -> bool:
+        """Send and report. True: the job is done with; False: it must come again."""
+        lease = uuid4()
+        fields = {"queue_id": str(job.transmission_id), "domain": job.domain}
+        want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=LEASE_S)
+        try:
+            claim = await self._store.claim(want)
+        except (Conflict, NotFound):
+            log.info("job_already_done_or_leased", **fields)
+            return True
+        except StoreError as error:
+            log.info("store_unavailable", error=str(error), **fields)
+            return False
+        try:
+            outcomes = await self._attempt(job, claim, want)
+        except LeaseLost:
+            log.warning("lease_lost", **fields)
+            return True
+        except StoreError as error:
+            # The claim ends by itself; the report only makes that sooner.
+            log.warning("message_unavailable", error=str(error), **fields)
+            outcomes = _deferred(claim, "4.3.0", "the message store doesn't answer")
+        except asyncio.CancelledError:
+            log.info("interrupted", **fields)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(INTERRUPTED_REPORT_S):
+                    await self._store.report(
+                        Outcomes(lease=lease, outcomes=_deferred(claim, "4.3.2", "interrupted by a restart"))
+                    )
+            raise
+        for outcome in outcomes:
+            DELIVERIES.labels(outcome.result).inc()
+            log.info(
+                "delivery_ended",
+                delivery_id=str(outcome.delivery_id),
+                result=outcome.result,
+                status=outcome.status,
+                reply=outcome.reply,
+                remote=outcome.remote,
+                **fields,
+            )
+        return await self._report(Outcomes(lease=lease, outcomes=outcomes))
+
+    async def _attempt(self, job: RelayJob, claim: Claim, want: ClaimDeliveries) -> list[Outcome]:
+        """Send under a lease that is kept alive. Raises LeaseLost, StoreError."""
+        held = ClaimDeliveries(
+            delivery_ids=[delivery.id for delivery in claim.deliveries], lease=want.lease, lease_s=LEASE_S
+        )
+
+        async def renew() -> None:
+            try:
+                await self._store.claim(held)
+            except Conflict as error:
+                raise LeaseLost from error
+            except StoreError as error:
+                log.info("lease_not_renewed", error=str(error))
+
+        async with _repeating(RENEW_S, renew):
+            message = await self._store.queued_message(job.transmission_id)
+            return await self._sender.send(claim, job.domain, message)
+
+    async def _report(self, outcomes: Outcomes) -> bool:
+        """Report until the store has it: giving up would send mail twice that was delivered once."""
+        while True:
+            try:
+                await self._store.report(outcomes)
+            except Conflict:
+                log.warning("report_of_lost_lease", lease=str(outcomes.lease))
+            except Unavailable:
+                await asyncio.sleep(REPORT_AGAIN_S)
+                continue
+            except StoreError as error:
+                log.error("report_refused", error=str(error))
+                return False
+            return True
+
+
+@contextlib.asynccontextmanager
+async def _repeating(pause_s: float, act: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Call `act` every `pause_s` while the block runs; what it raises ends the block."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(pause_s)
+            await act()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(repeat())
+            yield
+            task.cancel()
+    except BaseExceptionGroup as group_error:
+        # One failure at a time is what callers expect.
+        raise group_error.exceptions[0] from None
+
+
+async def _settled(word: Awaitable[None]) -> None:
+    """A word to NATS; a lost one only means that the job comes again."""
+    try:
+        await word
+    except (NatsError, OSError, TimeoutError) as error:
+        log.info("job_not_settled", error=repr(error))
+
+
+def _deferred(claim: Claim, status: str, reply: str) -> list[Outcome]:
+    return [
+        Outcome(delivery_id=delivery.id, result="deferred", reply=reply, status=status) for delivery in claim.deliveries
+    ]
