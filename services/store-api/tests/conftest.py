@@ -1,0 +1,62 @@
+"""A real store for these tests, and an account for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from mail_testkit.running import RunningPostroom
+
+from mail_runtime.contracts import store as wire
+from mail_runtime.store_client import StoreClient
+
+DOMAIN = "example.test"
+PASSWORD = "correct horse"
+MESSAGE = b"From: a@remote.test\r\nTo: b@example.test\r\nSubject: =?utf-8?q?h=C3=A9?=\r\n\r\nbody\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of one test, with its mailboxes as they were at first."""
+
+    id: UUID
+    address: str
+    mailboxes: dict[str, wire.Mailbox]
+
+    @property
+    def inbox(self) -> wire.Mailbox:
+        return self.mailboxes["INBOX"]
+
+
+@pytest.fixture
+async def store(postroom: RunningPostroom) -> AsyncIterator[StoreClient]:
+    async with StoreClient(postroom.api_url, postroom.service_token) as client:
+        yield client
+
+
+@pytest.fixture
+async def rest(postroom: RunningPostroom) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": f"Bearer {postroom.admin_token}"}
+    async with aiohttp.ClientSession(postroom.api_url, headers=headers) as session:
+        yield session
+
+
+async def make_account(store: StoreClient, rest: aiohttp.ClientSession) -> Account:
+    address = f"user-{uuid4().hex[:12]}@{DOMAIN}"
+    async with rest.post("/v1/accounts", json={"address": address, "password": PASSWORD}) as response:
+        assert response.status == 201, await response.text()
+        account_id = UUID((await response.json())["id"])
+    return Account(account_id, address, {m.name: m for m in await store.mailboxes(account_id)})
+
+
+@pytest.fixture
+async def account(store: StoreClient, rest: aiohttp.ClientSession) -> Account:
+    return await make_account(store, rest)
+
+
+@pytest.fixture
+async def other_account(store: StoreClient, rest: aiohttp.ClientSession) -> Account:
+    return await make_account(store, rest)
