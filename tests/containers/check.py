@@ -1,0 +1,224 @@
+"""Run docker-compose.yml for real and send mail through it.
+
+    python tests/containers/check.py [--keep] [--restart SERVICE]
+
+Builds the images, starts everything on free ports under a project name of its own (an installation that runs stays
+untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP and POP3, restarts a
+container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
+
+Needs Python's standard library, openssl and Docker Compose. POSTROOM_COMPOSE is the command that runs Compose
+(default "docker compose"); what follows it are ordinary Compose arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import imaplib
+import json
+import os
+import poplib
+import shlex
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+READY_TIMEOUT_S: Final = 180.0
+CALL_TIMEOUT_S: Final = 30.0
+OURS: Final = ("store-api", "smtp-in", "smtp-out", "pop3", "imap")
+PORTS: Final = ("API", "SMTP", "SUBMISSION", "SUBMISSIONS", "LMTP", "POP3", "POP3S", "IMAP", "IMAPS")
+PASSWORD: Final = "a password for the check"
+MESSAGE: Final = (
+    b"From: Alice <alice@check.test>\r\nTo: bob@check.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
+    b"Date: Tue, 01 Sep 2026 10:00:00 +0000\r\nMessage-ID: <container-check@check.test>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    + "Grüße aus dem Container\r\n.a line that begins with a dot\r\n..\r\n".encode()
+    + b"x" * 900
+    + b"\r\n"
+)
+
+
+class CheckFailed(Exception):
+    """Something isn't as it should be."""
+
+
+class Stack:
+    """The compose project of one run."""
+
+    def __init__(self, secrets: Path) -> None:
+        self._command = shlex.split(os.environ.get("POSTROOM_COMPOSE", "docker compose"))
+        self.name = f"postroom-check-{os.getpid()}"
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self._environment = {
+            **os.environ,
+            "POSTROOM_SECRETS": str(secrets),
+            **{f"POSTROOM_{name}_PORT": str(port) for name, port in self.ports.items()},
+        }
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        """Run Compose; returns its standard output."""
+        done = subprocess.run(
+            [*self._command, "-f", str(ROOT / "docker-compose.yml"), "-p", self.name, *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise CheckFailed(f"compose {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def health(self) -> dict[str, str]:
+        """Service → health, or its state where it isn't running."""
+        lines = self.compose("ps", "--all", "--format", "json").strip()
+        rows = json.loads(lines) if lines.startswith("[") else [json.loads(line) for line in lines.splitlines()]
+        return {row["Service"]: row["Health"] or row["State"] for row in rows}
+
+    def wait_healthy(self, services: tuple[str, ...]) -> None:
+        """Return once all are healthy."""
+        limit = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            health = self.health()
+            waiting = {name: health.get(name, "missing") for name in services if health.get(name) != "healthy"}
+            if not waiting:
+                return
+            if time.monotonic() > limit:
+                raise CheckFailed(f"not healthy after {READY_TIMEOUT_S:.0f} s: {waiting}")
+            time.sleep(1)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def rest(stack: Stack, token: str, method: str, path: str, body: object = None) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{stack.ports['API']}{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S) as response:
+        return json.loads(response.read() or b"null")
+
+
+def unchecked_tls() -> ssl.SSLContext:
+    """The certificate of this run is self-signed."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def submit(stack: Stack) -> None:
+    with smtplib.SMTP("127.0.0.1", stack.ports["SUBMISSION"], timeout=CALL_TIMEOUT_S) as client:
+        client.starttls(context=unchecked_tls())
+        client.login("alice@check.test", PASSWORD)
+        client.sendmail("alice@check.test", ["bob@check.test"], MESSAGE, mail_options=["BODY=8BITMIME"])
+
+
+def by_imap(stack: Stack) -> bytes:
+    with imaplib.IMAP4_SSL(
+        "127.0.0.1", stack.ports["IMAPS"], ssl_context=unchecked_tls(), timeout=CALL_TIMEOUT_S
+    ) as client:
+        client.login("bob@check.test", PASSWORD)
+        status, found = client.select("INBOX", readonly=True)
+        if status != "OK" or found != [b"1"]:
+            raise CheckFailed(f"IMAP: bob's INBOX should have 1 message: {status} {found}")
+        _, parts = client.fetch("1", "(BODY.PEEK[])")
+        if not parts or not isinstance(parts[0], tuple):
+            raise CheckFailed(f"IMAP: no body in {parts!r}")
+        return bytes(parts[0][1])
+
+
+def by_pop3(stack: Stack) -> bytes:
+    client = poplib.POP3_SSL("127.0.0.1", stack.ports["POP3S"], context=unchecked_tls(), timeout=CALL_TIMEOUT_S)
+    client.user("bob@check.test")
+    client.pass_(PASSWORD)
+    _, lines, _ = client.retr(1)
+    client.quit()
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def compare(stack: Stack, when: str) -> bytes:
+    """Both protocols give what was sent, after our trace fields."""
+    imap, pop3 = by_imap(stack), by_pop3(stack)
+    if imap != pop3:
+        raise CheckFailed(f"{when}: IMAP and POP3 give different octets ({len(imap)} and {len(pop3)})")
+    if not imap.endswith(MESSAGE):
+        raise CheckFailed(f"{when}: the message isn't the one sent: {imap!r}")
+    return imap
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    start = time.monotonic()
+    print(f"{what} …", flush=True)
+    yield
+    print(f"    {time.monotonic() - start:.1f} s", flush=True)
+
+
+def run(stack: Stack, secrets: Path, restart: str) -> None:
+    """All steps. Raises CheckFailed and what the clients raise."""
+    with step("images"):
+        stack.compose("build")
+    with step("start, until all services are healthy"):
+        stack.compose("up", "-d")
+        stack.wait_healthy(OURS)
+    token = (secrets / "admin_token").read_text().strip()
+    with step("domain and accounts over REST"):
+        rest(stack, token, "POST", "/v1/domains", {"name": "check.test"})
+        for name in ("alice", "bob"):
+            rest(stack, token, "POST", "/v1/accounts", {"address": f"{name}@check.test", "password": PASSWORD})
+    with step("submission with STARTTLS and AUTH"):
+        submit(stack)
+    with step("IMAP and POP3 give the same octets"):
+        before = compare(stack, "first reading")
+    with step(f"restart of {restart}"):
+        stack.compose("restart", restart)
+        stack.wait_healthy((restart, *OURS))
+    with step("the mail is still there"):
+        if compare(stack, f"after the restart of {restart}") != before:
+            raise CheckFailed(f"the message changed with the restart of {restart}")
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--keep", action="store_true", help="leave containers and volumes in place")
+    parser.add_argument("--restart", default="store-api", help="service to restart in between")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="postroom-secrets-") as folder:
+        secrets = Path(folder) / "secrets"
+        subprocess.run([str(ROOT / "deploy/secrets.sh"), str(secrets)], check=True, capture_output=True)
+        stack = Stack(secrets)
+        start = time.monotonic()
+        try:
+            run(stack, secrets, options.restart)
+        except (CheckFailed, OSError, imaplib.IMAP4.error, poplib.error_proto, smtplib.SMTPException) as error:
+            print(f"FAILED: {error}\n{stack.compose('ps', '--all', check=False)}", flush=True)
+            print(stack.compose("logs", "--no-color", "--tail", "30", *OURS, check=False)[-12000:], flush=True)
+            return 1
+        finally:
+            if not options.keep:
+                stack.compose("down", "--volumes", "--timeout", "15", check=False)
+        print(f"containers are well: {time.monotonic() - start:.0f} s")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
