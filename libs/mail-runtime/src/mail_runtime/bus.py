@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
-
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -21,7 +20,7 @@ from nats.js import JetStreamContext
 
 log = structlog.get_logger()
 
-RECONNECT_WAIT_S: Final = 1.0
+RECONNECT_WAIT_S: Final = 1
 PUBLISH_TIMEOUT_S: Final = 5.0
 
 

@@ -25,9 +25,7 @@ class SettingsError(Exception):
 
 def setting(name: str, why: str, default: Any = _REQUIRED, *, secret: bool = False) -> Any:
     """Declare a field read from environment variable `name`; without `default` it must be set."""
-    return dataclasses.field(
-        default=default, repr=not secret, metadata={"env": name, "why": why, "secret": secret}
-    )
+    return dataclasses.field(default=default, repr=not secret, metadata={"env": name, "why": why, "secret": secret})
 
 
 def _convert(name: str, text: str, kind: Any) -> Any:

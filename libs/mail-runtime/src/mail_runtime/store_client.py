@@ -101,17 +101,11 @@ class StoreClient:
 
     async def create_mailbox(self, account_id: UUID, name: str) -> wire.Mailbox:
         """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name."""
-        return await self._ask(
-            "POST", f"/accounts/{account_id}/mailboxes", wire.CreateMailbox(name=name), wire.Mailbox
-        )
+        return await self._ask("POST", f"/accounts/{account_id}/mailboxes", wire.CreateMailbox(name=name), wire.Mailbox)
 
-    async def change_mailbox(
-        self, account_id: UUID, mailbox_id: UUID, change: wire.ChangeMailbox
-    ) -> wire.Mailbox:
+    async def change_mailbox(self, account_id: UUID, mailbox_id: UUID, change: wire.ChangeMailbox) -> wire.Mailbox:
         """Rename, subscribe. Raises NotFound, Conflict, Refused."""
-        return await self._ask(
-            "PATCH", f"/accounts/{account_id}/mailboxes/{mailbox_id}", change, wire.Mailbox
-        )
+        return await self._ask("PATCH", f"/accounts/{account_id}/mailboxes/{mailbox_id}", change, wire.Mailbox)
 
     async def delete_mailbox(self, account_id: UUID, mailbox_id: UUID) -> None:
         """Raises NotFound. Refused: INBOX, or it has inferiors."""
@@ -128,13 +122,9 @@ class StoreClient:
         """Returns after commit. Raises NotFound, TooLarge."""
         body = framing.pack_envelope(_encode(header), message)
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages"
-        return msgspec.msgpack.decode(
-            await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended
-        )
+        return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
 
-    async def store_flags(
-        self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags
-    ) -> wire.FlagsStored:
+    async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
         """Uids that are gone are ignored."""
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"
         return await self._ask("POST", path, change, wire.FlagsStored)
@@ -159,9 +149,7 @@ class StoreClient:
     async def bodies(self, account_id: UUID, blob_ids: list[UUID]) -> list[bytes]:
         """Whole messages in the order asked. Raises NotFound: one isn't the account's."""
         body = _encode(wire.BlobIds(ids=blob_ids))
-        return framing.unpack_stream(
-            await self._call("POST", f"/accounts/{account_id}/bodies", body, BULK_TIMEOUT_S)
-        )
+        return framing.unpack_stream(await self._call("POST", f"/accounts/{account_id}/bodies", body, BULK_TIMEOUT_S))
 
     # maildrop lock
 

@@ -47,8 +47,7 @@ def addresses(value: bytes | None) -> bytes:
     return (
         b"("
         + b"".join(
-            b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host))
-            for a in listed
+            b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host)) for a in listed
         )
         + b")"
     )

@@ -63,9 +63,7 @@ def summarize(octets: bytes) -> MessageSummary:
 def _capped(header: bytes) -> bytes:
     if len(header) <= MAX_HEADER_OCTETS:
         return header
-    kept = max(
-        (line.end for line in lines(header[:MAX_HEADER_OCTETS]) if line.end < MAX_HEADER_OCTETS), default=0
-    )
+    kept = max((line.end for line in lines(header[:MAX_HEADER_OCTETS]) if line.end < MAX_HEADER_OCTETS), default=0)
     return header[:kept] + b"\r\n"
 
 
@@ -148,15 +146,12 @@ class _Renderer:
         )
 
     def _multipart(self, part: Part, values: dict[bytes, bytes]) -> tuple[bytes, bytes]:
-        rendered = [self._part(child, self._values(child)) for child in part.children] or [
-            (_NO_BODY, _NO_BODY)
-        ]
+        rendered = [self._part(child, self._values(child)) for child in part.children] or [(_NO_BODY, _NO_BODY)]
         subtype = string(part.media_type.partition("/")[2].encode("ascii"))
         parameters = pairs(media_type(values.get(b"content-type")).parameters)
         return (
             b"(" + b"".join(body for body, _ in rendered) + b" " + subtype + b")",
-            b"(%b %b %b%b)"
-            % (b"".join(full for _, full in rendered), subtype, parameters, _extension(values)),
+            b"(%b %b %b%b)" % (b"".join(full for _, full in rendered), subtype, parameters, _extension(values)),
         )
 
     def _embedded(self, part: Part) -> tuple[bytes, bytes, bytes]:
@@ -175,9 +170,7 @@ class _Renderer:
     def _fields(self, part: Part, values: dict[bytes, bytes]) -> Iterator[bytes]:
         yield nstring(values.get(b"content-id"))
         yield nstring(values.get(b"content-description"))
-        yield string(
-            values.get(b"content-transfer-encoding", b"").partition(b"(")[0].strip().upper() or b"7BIT"
-        )
+        yield string(values.get(b"content-transfer-encoding", b"").partition(b"(")[0].strip().upper() or b"7BIT")
         yield b"%d" % (part.body_end - part.body_start)
 
 

@@ -1,7 +1,7 @@
 """Framing of a MessagePack header and raw octets in one HTTP body, and of many blobs in one stream.
 
-    envelope = length:uint32-be header(MessagePack) octets
-    stream   = *( length:uint32-be octets )
+envelope = length:uint32-be header(MessagePack) octets
+stream   = *( length:uint32-be octets )
 """
 
 from __future__ import annotations

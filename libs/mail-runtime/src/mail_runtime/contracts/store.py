@@ -1,4 +1,7 @@
-"""Values of the store's internal interface."""
+"""Values of the store's internal interface.
+
+Fields may be added with a default, never removed: old and new processes talk to each other during an upgrade.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,12 @@ import msgspec
 
 from mail_proto.message.structure import Part
 
-
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every wire value. Fields may be added with a default, never removed (rolling upgrades)."""
-
-
 # --- directory -----------------------------------------------------------------------------------
 
 Protocol = Literal["smtp", "imap", "pop3"]
 
 
-class Credentials(Struct):
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """A password to check. `peer` is the client's IP address."""
 
     username: str
@@ -32,7 +30,7 @@ class Credentials(Struct):
         return f"Credentials({self.username!r}, …)"
 
 
-class Principal(Struct):
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who logged in. `addresses` are those it may use as reverse path (lower case domain)."""
 
     account_id: UUID
@@ -40,7 +38,7 @@ class Principal(Struct):
     addresses: list[str]
 
 
-class Resolution(Struct):
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """Where a recipient address leads: an account here, another server, or nowhere."""
 
     address: str
@@ -50,7 +48,7 @@ class Resolution(Struct):
 # --- ingest --------------------------------------------------------------------------------------
 
 
-class Transmission(Struct):
+class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     """Envelope of one accepted DATA. The message follows it in the same HTTP body.
 
     `id` is made by the frontend once per DATA: a repeated POST with the same id stores nothing twice.
@@ -65,7 +63,7 @@ class Transmission(Struct):
     smtputf8: bool = False
 
 
-class Accepted(Struct):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """Committed: the message is stored and every recipient is delivered or queued."""
 
     transmission_id: UUID
@@ -74,7 +72,7 @@ class Accepted(Struct):
 # --- mailboxes -----------------------------------------------------------------------------------
 
 
-class Mailbox(Struct):
+class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels."""
 
     id: UUID
@@ -89,18 +87,18 @@ class Mailbox(Struct):
     special_use: str | None = None  # with backslash: "\\Sent"
 
 
-class CreateMailbox(Struct):
+class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class ChangeMailbox(Struct):
+class ChangeMailbox(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that are None stay as they are. Renaming takes inferiors along; renaming INBOX moves its messages."""
 
     name: str | None = None
     subscribed: bool | None = None
 
 
-class Changes(Struct):
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What changed in a mailbox after `since`: parallel columns, ascending by uid.
 
     `flags` holds system flags and keywords as written (`\\Seen`, `$Forwarded`). `expunged` lists uids that
@@ -118,19 +116,19 @@ class Changes(Struct):
     expunged: list[int]
 
 
-class AppendHeader(Struct):
+class AppendHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What precedes the message's octets in an APPEND. `internal_date` None means now."""
 
     flags: list[str] = []
     internal_date: datetime | None = None
 
 
-class Appended(Struct):
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
     uid_validity: int
     uid: int
 
 
-class StoreFlags(Struct):
+class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
     """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
 
     uids: list[int]
@@ -139,20 +137,20 @@ class StoreFlags(Struct):
     unchanged_since: int | None = None
 
 
-class FlagsStored(Struct):
+class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
     """`modified` are uids refused because of `unchanged_since`."""
 
     modseq: int
     modified: list[int] = []
 
 
-class CopyMessages(Struct):
+class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):
     uids: list[int]
     target_id: UUID
     move: bool = False
 
 
-class Copied(Struct):
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """Parallel lists for COPYUID (RFC 4315 §3). Both empty if nothing matched."""
 
     uid_validity: int
@@ -160,14 +158,14 @@ class Copied(Struct):
     target_uids: list[int]
 
 
-class Expunge(Struct):
+class Expunge(msgspec.Struct, frozen=True, kw_only=True):
     """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3)."""
 
     uids: list[int] | None = None
     force: bool = False
 
 
-class Expunged(Struct):
+class Expunged(msgspec.Struct, frozen=True, kw_only=True):
     modseq: int
     uids: list[int]
 
@@ -175,7 +173,7 @@ class Expunged(Struct):
 # --- message contents ----------------------------------------------------------------------------
 
 
-class Summary(Struct):
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What was parsed once at ingest. `envelope`, `body` and `bodystructure` are rendered IMAP (RFC 9051 §7.5.2).
 
     `header` is the message's whole header, up to and including the empty line.
@@ -191,14 +189,14 @@ class Summary(Struct):
     sent_date: int | None = None  # seconds since the epoch
 
 
-class BlobIds(Struct):
+class BlobIds(msgspec.Struct, frozen=True, kw_only=True):
     ids: list[UUID]
 
 
 # --- maildrop lock (RFC 1939 §8) -----------------------------------------------------------------
 
 
-class MaildropLock(Struct):
+class MaildropLock(msgspec.Struct, frozen=True, kw_only=True):
     """Exclusive access for one POP3 session; `owner` is made by the session. Renew before `lease_s` runs out."""
 
     owner: UUID
@@ -208,7 +206,7 @@ class MaildropLock(Struct):
 # --- outbound queue ------------------------------------------------------------------------------
 
 
-class RelayJob(Struct):
+class RelayJob(msgspec.Struct, frozen=True, kw_only=True):
     """Payload on `relay.<lane>`: deliveries of one transmission to one domain that are due together."""
 
     transmission_id: UUID
@@ -216,7 +214,7 @@ class RelayJob(Struct):
     delivery_ids: list[UUID]
 
 
-class ClaimDeliveries(Struct):
+class ClaimDeliveries(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for the right to send. `lease` is made by the worker: it fences outcomes of earlier claims."""
 
     delivery_ids: list[UUID]
@@ -224,13 +222,13 @@ class ClaimDeliveries(Struct):
     lease_s: int
 
 
-class ClaimedDelivery(Struct):
+class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     recipient: str
     attempts: int
 
 
-class Claim(Struct):
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Deliveries that are now the worker's; those that were done or are leased elsewhere are left out."""
 
     transmission_id: UUID
@@ -241,7 +239,7 @@ class Claim(Struct):
     deliveries: list[ClaimedDelivery]
 
 
-class Outcome(Struct):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt ended. `reply` is the remote's words or our reason; `remote` the host that spoke."""
 
     delivery_id: UUID
@@ -251,6 +249,6 @@ class Outcome(Struct):
     status: str = ""  # enhanced status code, "5.1.1" (RFC 3463)
 
 
-class Outcomes(Struct):
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
     lease: UUID
     outcomes: list[Outcome]

@@ -1,0 +1,1 @@
+"""The SMTP cores without I/O (RFC 5321)."""

@@ -1,0 +1,34 @@
+"""The four doors of smtp-in and what each allows."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One port. `tls` is None where TLS isn't offered; with `implicit_tls` it comes before the greeting.
+
+    `submission`: who comes in must log in first, may relay, and writes as itself (RFC 6409).
+    `lmtp`: one reply per recipient after the data (RFC 2033).
+    """
+
+    name: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    implicit_tls: bool = False
+    submission: bool = False
+    lmtp: bool = False
+
+
+def is_loopback(address: str) -> bool:
+    """Is the client on this machine? IPv4-mapped IPv6 addresses count as what they map."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped.is_loopback
+    return ip.is_loopback

@@ -1,0 +1,11 @@
+"""What smtp-in counts for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+CONNECTIONS: Final = Gauge("smtp_in_connections", "Open connections", ["listener"])
+TRANSMISSIONS: Final = Counter("smtp_in_transmissions_total", "DATA, by outcome", ["listener", "outcome"])
+LOGINS: Final = Counter("smtp_in_logins_total", "AUTH, by outcome", ["outcome"])

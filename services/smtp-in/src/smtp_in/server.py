@@ -1,0 +1,67 @@
+"""Listeners of smtp-in: opened together, closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from mail_runtime.connections import Connections
+from mail_runtime.tls import server_context
+from smtp_in.connection import Connection, Shared
+from smtp_in.listener import Listener
+from smtp_in.settings import Settings
+
+log = structlog.get_logger()
+
+BACKLOG: Final = 1024
+# A message that is being stored may finish; the process ends within 10 s of SIGTERM.
+STOP_GRACE_S: Final = 8.0
+
+
+def listeners(settings: Settings) -> list[Listener]:
+    """The doors that these settings open. Raises OSError, ssl.SSLError: the certificate can't be used."""
+    tls = server_context(settings.tls_certificate, settings.tls_key)
+    doors = [
+        Listener("mx", settings.smtp_port, tls),
+        Listener("submission", settings.submission_port, tls, submission=True),
+        Listener("lmtp", settings.lmtp_port, tls, lmtp=True),
+    ]
+    if tls is not None:
+        doors.append(Listener("submissions", settings.submissions_port, tls, implicit_tls=True, submission=True))
+    return doors
+
+
+@asynccontextmanager
+async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, int]]:
+    """Listen while the block runs; yields the port of each listener by name (port 0 takes a free one)."""
+    loop = asyncio.get_running_loop()
+    connections = Connections(settings.max_connections)
+
+    def opened(task: asyncio.Task[None], connection: Connection) -> bool:
+        has_room = not connections.is_full and not connections.stopping
+        connections.add(task, connection)
+        return has_room
+
+    servers: list[asyncio.Server] = []
+    ports: dict[str, int] = {}
+    try:
+        for listener in listeners(settings):
+            server = await loop.create_server(
+                lambda listener=listener: Connection(listener, shared, opened, loop),  # type: ignore[misc]
+                settings.bind,
+                listener.port,
+                ssl=listener.tls if listener.implicit_tls else None,
+                backlog=BACKLOG,
+            )
+            servers.append(server)
+            ports[listener.name] = server.sockets[0].getsockname()[1]
+        log.info("listening", bind=settings.bind, **ports)
+        yield ports
+    finally:
+        for server in servers:
+            server.close()
+        await connections.stop_all(STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late))

@@ -1,0 +1,36 @@
+"""Settings of smtp-in, from the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_runtime.settings import setting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once at start by `read_settings`."""
+
+    service_token: str = setting("POSTROOM_SERVICE_TOKEN", "authenticates us to the store", secret=True)
+    store_url: str = setting("POSTROOM_STORE_URL", "where the store is", "http://127.0.0.1:8080")
+    bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
+    admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9101)
+    smtp_port: int = setting("POSTROOM_SMTP_PORT", "mail from other servers (MX)", 2525)
+    submission_port: int = setting("POSTROOM_SUBMISSION_PORT", "users' mail, STARTTLS (RFC 6409)", 2587)
+    submissions_port: int = setting("POSTROOM_SUBMISSIONS_PORT", "users' mail, TLS (RFC 8314)", 2465)
+    lmtp_port: int = setting("POSTROOM_LMTP_PORT", "mail from a trusted relay (RFC 2033)", 2424)
+    hostname: str = setting("POSTROOM_HOSTNAME", "name in greetings and trace headers", "localhost")
+    tls_certificate: str = setting("POSTROOM_TLS_CERT", "PEM file; empty: no TLS is offered", "")
+    tls_key: str = setting("POSTROOM_TLS_KEY", "PEM file of the private key", "")
+    plaintext_login_on_loopback: bool = setting(
+        "POSTROOM_PLAINTEXT_LOGIN_ON_LOOPBACK", "development only: passwords in clear on loopback", False
+    )
+    max_message_octets: int = setting("POSTROOM_MAX_MESSAGE_OCTETS", "larger mail is refused", 52_428_800)
+    max_connections: int = setting("POSTROOM_SMTP_MAX_CONNECTIONS", "more are told 421", 1000)
+    max_buffered_octets: int = setting(
+        "POSTROOM_SMTP_MAX_BUFFERED_OCTETS", "mail data in memory, all connections together", 268_435_456
+    )
+    login_failure_delay_s: float = setting(
+        "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
+    )
+    log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")

@@ -1,0 +1,95 @@
+"""End of data: from received octets to the store's answer, once per recipient group.
+
+A 250 is given only after the store said that the message is committed; every other end leaves the
+message with the client (RFC 5321 §4.2.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID, uuid4
+
+import structlog
+
+from mail_proto.smtp import trace
+from mail_proto.smtp.replies import Reply
+from mail_runtime.contracts.errors import Refused, StoreError, TooLarge
+from mail_runtime.contracts.store import Accepted, Transmission
+from smtp_in.metrics import TRANSMISSIONS
+
+log = structlog.get_logger()
+
+LOOP: Final = Reply(554, "5.4.6", "this message has passed too many servers; it seems to loop")
+TEMPORARY: Final = Reply(451, "4.3.0", "the mail store can't take this now; try again later")
+
+
+class Ingest(Protocol):
+    """The part of the store client that is used here."""
+
+    async def accept(self, transmission: Transmission, message: bytes) -> Accepted: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What MAIL, RCPT and the session said about the message, and how it came."""
+
+    listener: str
+    protocol: str
+    client_name: str
+    client_address: str
+    server_name: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    submitted_by: UUID | None
+    smtputf8: bool
+
+
+async def transfer(store: Ingest, envelope: Envelope, message: bytes) -> Reply:
+    """Put the trace header in front and have it all stored; the reply to the end of data."""
+    if trace.hops(message) >= trace.MAX_HOPS:
+        return LOOP
+    transmission_id = uuid4()
+    recipients = list(envelope.recipients)
+    hop = trace.Hop(
+        envelope.client_name,
+        envelope.client_address,
+        envelope.server_name,
+        envelope.protocol,
+        str(transmission_id),
+        recipients[0] if len(recipients) == 1 else None,
+        datetime.now().astimezone(),
+    )
+    transmission = Transmission(
+        id=transmission_id,
+        reverse_path=envelope.reverse_path,
+        recipients=recipients,
+        submitted_by=envelope.submitted_by,
+        smtputf8=envelope.smtputf8,
+    )
+    reply = await _accept(store, transmission, trace.received(hop) + message)
+    outcome = "accepted" if not reply.is_error else "deferred" if reply.code < 500 else "refused"
+    TRANSMISSIONS.labels(envelope.listener, outcome).inc()
+    log.info(
+        "transmission",
+        outcome=outcome,
+        queue_id=str(transmission_id),
+        reverse_path=envelope.reverse_path,
+        recipients=len(recipients),
+        octets=len(message),
+        reply=reply.text if reply.is_error else None,
+    )
+    return reply
+
+
+async def _accept(store: Ingest, transmission: Transmission, message: bytes) -> Reply:
+    try:
+        await store.accept(transmission, message)
+    except TooLarge:
+        return Reply(552, "5.3.4", "the message is too large")
+    except Refused as error:
+        return Reply(550, "5.7.1", str(error) or "refused")
+    except StoreError:
+        return TEMPORARY
+    return Reply(250, "2.0.0", f"stored as {transmission.id}")
