@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import dns.asyncresolver
 import dns.exception
@@ -31,7 +31,7 @@ class NoRoute(Exception):
 
 
 class Routes:
-    """Look-ups for one process; any number at the same time. `server` is "host:port" or empty."""
+    """Look-ups for one process; any number at the same time. `server` is "address:port" or empty."""
 
     def __init__(self, server: str, hostname: str, lookup_timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
         self._own_name = hostname.lower().rstrip(".")
@@ -87,7 +87,7 @@ class Routes:
                 raise answer
         raise NoRoute("failed", "5.4.4", f"the mail server {host} has no address")
 
-    async def _lookup(self, name: dns.name.Name, kind: str) -> list[dns.resolver.Answer] | None:
+    async def _lookup(self, name: dns.name.Name, kind: str) -> list[Any] | None:
         """Records; none: the name exists without such records; None: it doesn't exist. Raises NoRoute: no answer."""
         for _ in range(CNAME_LIMIT):
             try:
