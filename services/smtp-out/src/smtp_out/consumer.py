@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 import structlog
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
@@ -47,6 +47,7 @@ class Consumer:
                 # The stream isn't there before the store has been: nothing to complain about.
                 if not isinstance(error, (BusUnavailable, NotFoundError)):
                     log.info("consumer_waits", error=repr(error))
+                await _dropped(subscription)
                 subscription = None
                 await _pause(stopping, RETRY_S)
         await self._finish()
@@ -68,16 +69,24 @@ class Consumer:
             return
         try:
             messages = await subscription.fetch(room, timeout=FETCH_WAIT_S)
-        except NatsTimeoutError:
-            if not self._bus.connected:
-                raise BusUnavailable("not connected to NATS") from None
-            # Raises NotFoundError when the stream was made anew.
-            await subscription.consumer_info()
+        except TimeoutError:
+            await self._check(subscription)
             return
         for message in messages:
             task = asyncio.create_task(self._handle(message), name="relay-job")
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
+
+    async def _check(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Raises BusUnavailable, NotFoundError: nothing will come any more, for the stream was made anew."""
+        if not self._bus.connected:
+            raise BusUnavailable("not connected to NATS")
+        try:
+            async with asyncio.timeout(FETCH_WAIT_S):
+                await subscription.consumer_info()
+        except TimeoutError:
+            # NATS is slow to tell; the next pull will show.
+            log.debug("consumer_info_late")
 
     async def _handle(self, message: Msg) -> None:
         try:
@@ -95,6 +104,14 @@ class Consumer:
         if late:
             log.warning("jobs_interrupted", jobs=len(late))
             await asyncio.wait(late, timeout=INTERRUPT_S)
+
+
+async def _dropped(subscription: JetStreamContext.PullSubscription | None) -> None:
+    """Leave no pull behind that could take a job which nobody reads."""
+    if subscription is not None:
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            async with asyncio.timeout(FETCH_WAIT_S):
+                await subscription.unsubscribe()
 
 
 async def _pause(stopping: asyncio.Event, pause_s: float) -> None:
