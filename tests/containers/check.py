@@ -1,10 +1,10 @@
 """Run docker-compose.yml for real and send mail through it.
 
-    python tests/containers/check.py [--keep] [--restart SERVICE]
+    python tests/containers/check.py [--keep] [--restart SERVICE] [--read imap,pop3,rest]
 
 Builds the images, starts everything on free ports under a project name of its own (an installation that runs stays
-untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP and POP3, restarts a
-container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
+untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP, POP3 and REST,
+restarts a container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
 
 Needs Python's standard library, openssl and Docker Compose. POSTROOM_COMPOSE is the command that runs Compose
 (default "docker compose"); what follows it are ordinary Compose arguments.
@@ -106,6 +106,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def rest(stack: Stack, token: str, method: str, path: str, body: object = None) -> Any:
+    return json.loads(call(stack, token, method, path, body) or b"null")
+
+
+def call(stack: Stack, token: str, method: str, path: str, body: object = None) -> bytes:
     request = urllib.request.Request(
         f"http://127.0.0.1:{stack.ports['API']}{path}",
         method=method,
@@ -113,7 +117,7 @@ def rest(stack: Stack, token: str, method: str, path: str, body: object = None) 
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S) as response:
-        return json.loads(response.read() or b"null")
+        return bytes(response.read())
 
 
 def unchecked_tls() -> ssl.SSLContext:
@@ -154,14 +158,27 @@ def by_pop3(stack: Stack) -> bytes:
     return b"\r\n".join(lines) + b"\r\n"
 
 
-def compare(stack: Stack, when: str) -> bytes:
-    """Both protocols give what was sent, after our trace fields."""
-    imap, pop3 = by_imap(stack), by_pop3(stack)
-    if imap != pop3:
-        raise CheckFailed(f"{when}: IMAP and POP3 give different octets ({len(imap)} and {len(pop3)})")
-    if not imap.endswith(MESSAGE):
-        raise CheckFailed(f"{when}: the message isn't the one sent: {imap!r}")
-    return imap
+def by_rest(stack: Stack, token: str) -> bytes:
+    account = "/v1/accounts/bob@check.test"
+    mailboxes = rest(stack, token, "GET", f"{account}/mailboxes")["items"]
+    inbox = next(mailbox["id"] for mailbox in mailboxes if mailbox["name"] == "INBOX")
+    messages = rest(stack, token, "GET", f"{account}/mailboxes/{inbox}/messages")["items"]
+    if len(messages) != 1:
+        raise CheckFailed(f"REST: bob's INBOX should have 1 message: {messages}")
+    return call(stack, token, "GET", f"{account}/messages/{messages[0]['id']}/raw")
+
+
+def compare(stack: Stack, token: str, protocols: list[str]) -> bytes:
+    """Each protocol gives what was sent, after our trace fields."""
+    readers = {"imap": lambda: by_imap(stack), "pop3": lambda: by_pop3(stack), "rest": lambda: by_rest(stack, token)}
+    read = {protocol: readers[protocol]() for protocol in protocols}
+    first = read[protocols[0]]
+    for protocol, octets in read.items():
+        if octets != first:
+            raise CheckFailed(f"{protocols[0]} and {protocol} give different octets ({len(first)}, {len(octets)})")
+    if not first.endswith(MESSAGE):
+        raise CheckFailed(f"the message isn't the one sent: {first!r}")
+    return first
 
 
 @contextmanager
@@ -172,13 +189,14 @@ def step(what: str) -> Iterator[None]:
     print(f"    {time.monotonic() - start:.1f} s", flush=True)
 
 
-def run(stack: Stack, secrets: Path, restart: str) -> None:
+def run(stack: Stack, secrets: Path, restart: str, protocols: list[str]) -> None:
     """All steps. Raises CheckFailed and what the clients raise."""
+    services = tuple(name for name in OURS if name not in {"imap", "pop3"} or name in protocols)
     with step("images"):
         stack.compose("build")
-    with step("start, until all services are healthy"):
+    with step("start, until healthy"):
         stack.compose("up", "-d")
-        stack.wait_healthy(OURS)
+        stack.wait_healthy(services)
     token = (secrets / "admin_token").read_text().strip()
     with step("domain and accounts over REST"):
         rest(stack, token, "POST", "/v1/domains", {"name": "check.test"})
@@ -186,13 +204,13 @@ def run(stack: Stack, secrets: Path, restart: str) -> None:
             rest(stack, token, "POST", "/v1/accounts", {"address": f"{name}@check.test", "password": PASSWORD})
     with step("submission with STARTTLS and AUTH"):
         submit(stack)
-    with step("IMAP and POP3 give the same octets"):
-        before = compare(stack, "first reading")
+    with step(f"the same octets by {', '.join(protocols)}"):
+        before = compare(stack, token, protocols)
     with step(f"restart of {restart}"):
         stack.compose("restart", restart)
-        stack.wait_healthy((restart, *OURS))
+        stack.wait_healthy((restart, *services))
     with step("the mail is still there"):
-        if compare(stack, f"after the restart of {restart}") != before:
+        if compare(stack, token, protocols) != before:
             raise CheckFailed(f"the message changed with the restart of {restart}")
 
 
@@ -201,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--keep", action="store_true", help="leave containers and volumes in place")
     parser.add_argument("--restart", default="store-api", help="service to restart in between")
+    parser.add_argument("--read", default="imap,pop3,rest", help="by which protocols (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postroom-secrets-") as folder:
         secrets = Path(folder) / "secrets"
@@ -208,7 +227,7 @@ def main() -> int:
         stack = Stack(secrets)
         start = time.monotonic()
         try:
-            run(stack, secrets, options.restart)
+            run(stack, secrets, options.restart, options.read.split(","))
         except (CheckFailed, OSError, imaplib.IMAP4.error, poplib.error_proto, smtplib.SMTPException) as error:
             print(f"FAILED: {error}\n{stack.compose('ps', '--all', check=False)}", flush=True)
             print(stack.compose("logs", "--no-color", "--tail", "30", *OURS, check=False)[-12000:], flush=True)
