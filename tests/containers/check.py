@@ -3,8 +3,8 @@
     python tests/containers/check.py [--keep] [--restart SERVICE] [--read imap,pop3,rest]
 
 Builds the images, starts everything on free ports under a project name of its own (an installation that runs stays
-untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP, POP3 and REST,
-restarts a container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
+untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP, POP3 and REST, restarts a
+container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
 
 Needs Python's standard library, openssl and Docker Compose. POSTROOM_COMPOSE is the command that runs Compose
 (default "docker compose"); what follows it are ordinary Compose arguments.
