@@ -1,0 +1,131 @@
+"""A whole Postroom for tests: real servers and services, started by the launcher on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from postroom_cli.launcher.config import PORTS, free_port, read_config
+from postroom_cli.launcher.postroom import Running, running
+from postroom_cli.launcher.supervisor import Supervised
+
+T = TypeVar("T")
+
+DOMAIN: Final = "example.test"
+PASSWORD: Final = "postroom"
+START_TIMEOUT_S: Final = 90.0
+STEP_TIMEOUT_S: Final = 60.0
+
+
+class RunningPostroom:
+    """A running system, its ports by name (`imap`, `smtp`, `submission`, …), and its processes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, system: Running) -> None:
+        self._loop, self._system = loop, system
+        self.host = "127.0.0.1"
+        self.data = system.config.data
+        self.domain = system.config.domain
+        self.api_url = system.plan.api_url
+        self.admin_token = system.plan.admin_token
+        self.service_token = system.plan.service_token
+        self.certificate = system.plan.certificate
+        self.ports = {
+            name.removeprefix("POSTROOM_").removesuffix("_PORT").lower(): port
+            for name, port in system.config.ports.items()
+        }
+
+    def _supervised(self, name: str) -> Supervised:
+        return self._system.supervisor.supervised[name]
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(STEP_TIMEOUT_S)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` one process; it is started again by its supervisor."""
+        process = self._supervised(name).process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        self._do(process.wait())  # type: ignore[arg-type]
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """While the block runs the process is not there; afterwards it serves again."""
+        self._do(self._system.supervisor.stop(name))
+        try:
+            yield
+        finally:
+            self._do(self._start(name))
+
+    async def _start(self, name: str) -> None:
+        self._system.supervisor.start(name)
+        while not await self._supervised(name).program.ready():
+            await asyncio.sleep(0.05)
+
+    def wait_ready(self, name: str) -> None:
+        """Return once the process serves."""
+
+        async def wait() -> None:
+            while not await self._supervised(name).program.ready():
+                await asyncio.sleep(0.05)
+
+        self._do(wait())
+
+    def log(self, name: str) -> str:
+        """What the process has written so far."""
+        return self._supervised(name).log.read_text(errors="replace")
+
+
+@contextmanager
+def run_postroom(data: Path, **environ: str) -> Iterator[RunningPostroom]:
+    """Run a system on free ports in a thread of its own while the block runs. `environ` adds settings."""
+    config = read_config(
+        {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": os.environ.get("HOME", "/"),
+            "POSTROOM_DATA": str(data),
+            "POSTROOM_DEV_PASSWORD": PASSWORD,
+            **{name: str(free_port()) for name in PORTS},
+            **environ,
+        }
+    )
+    loop = asyncio.new_event_loop()
+    started: list[RunningPostroom] = []
+    failed: list[BaseException] = []
+    up, down = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            async with running(config, lambda text: None) as system:
+                started.append(RunningPostroom(loop, system))
+                up.set()
+                await down.wait()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            up.set()
+
+    def work() -> None:
+        try:
+            loop.run_until_complete(serve())
+        except Exception as error:
+            failed.append(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=work, name="postroom")
+    thread.start()
+    try:
+        if not up.wait(START_TIMEOUT_S) or failed:
+            raise RuntimeError(f"Postroom didn't start: {failed}")
+        yield started[0]
+    finally:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(down.set)
+        thread.join(STEP_TIMEOUT_S)
