@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from mail_testkit.running import RunningPostroom, run_postroom
 
 

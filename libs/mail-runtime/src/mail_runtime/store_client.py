@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
@@ -19,6 +20,8 @@ T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 30.0
 BULK_TIMEOUT_S: Final = 300.0
 CONNECTIONS: Final = 100
+# Larger bodies are written piece by piece, so that other connections get their turn.
+WHOLE_OCTETS: Final = 256 * 1024
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -51,9 +54,10 @@ class StoreClient:
         self, method: str, path: str, body: bytes | None = None, timeout_s: float = CALL_TIMEOUT_S
     ) -> bytes:
         assert self._http is not None, "use `async with`"
+        data = io.BytesIO(body) if body is not None and len(body) > WHOLE_OCTETS else body
         try:
             async with self._http.request(
-                method, self._url + path, data=body, timeout=aiohttp.ClientTimeout(total=timeout_s)
+                method, self._url + path, data=data, timeout=aiohttp.ClientTimeout(total=timeout_s)
             ) as response:
                 answer = await response.read()
                 if response.status < 300:

@@ -51,7 +51,7 @@ class RunningPostroom:
         process = self._supervised(name).process
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
-        self._do(process.wait())  # type: ignore[arg-type]
+        self._do(process.wait())
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:

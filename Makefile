@@ -1,0 +1,70 @@
+# Everything one does with Postroom; `make help` lists it. Needs Python 3.11 or newer, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := libs/mail-proto libs/mail-runtime libs/mail-testkit services/smtp-in services/smtp-out \
+	services/pop3 services/imap services/store-api cli
+STAMP := $(VENV)/.installed
+COMPOSE ?= docker compose
+export S3
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-fast lint fix bench-deliver up down containers-check clean
+
+help: ## list what there is
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
+	do printf '  make %-18s %s\n' "$$name" "$$what"; done
+
+install: $(STAMP) ## make .venv and install everything that is needed
+
+$(STAMP): requirements/dev.txt $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Postroom needs Python 3.11 or newer: set PYTHON to it")'
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the libraries (once; about a minute)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes --requirement requirements/dev.txt \
+		| grep -E '^(Collecting|Installing|ERROR)' || true
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || true
+	@echo "installing Postroom's own parts"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		$(foreach part,$(DISTRIBUTIONS),--editable $(part))
+	@touch $(STAMP)
+
+run: $(STAMP) ## start Postroom here, with everything it needs (S3=1: bodies in a real S3 server)
+	@exec $(BIN)/python -m postroom_cli run
+
+demo: $(STAMP) ## watch a message go from Alice to Bill's server, and the answer arrive by push
+	@exec $(BIN)/python -m postroom_cli demo
+
+test: $(STAMP) ## all tests: units, the store, the whole system
+	$(BIN)/python -m pytest -q
+
+test-fast: $(STAMP) ## the tests that need no running system
+	$(BIN)/python -m pytest -q libs services/smtp-in services/smtp-out services/pop3 services/imap
+
+lint: $(STAMP) ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP) ## let the tools repair style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-deliver: $(STAMP) ## measure messages per second from SMTP until they are visible in IMAP
+	$(BIN)/python bench/deliver.py
+
+up: ## build the images and start everything in containers
+	deploy/secrets.sh
+	$(COMPOSE) up --detach --build --wait
+
+down: ## stop the containers; the mail stays
+	$(COMPOSE) down
+
+containers-check: $(STAMP) ## build, start, send mail through the containers, stop
+	$(BIN)/python tests/containers/check.py
+
+clean: ## remove what is made anew; not ./var, where the mail is
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
