@@ -1,0 +1,223 @@
+"""What SEARCH looks for (RFC 3501 §6.4.4): the grammar of search keys as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from mail_proto.imap.cursor import Cursor
+from mail_proto.imap.dates import parse_date
+from mail_proto.imap.errors import Refused, SyntaxFault
+from mail_proto.imap.sequence import SequenceSet
+
+# Ours: deeper nesting and more keys than any client builds.
+MAX_DEPTH: Final = 50
+MAX_KEYS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """ALL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A set of sequence numbers, or of uids."""
+
+    numbers: SequenceSet
+    are_uids: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    """A flag is set; `flag` in lower case."""
+
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """LARGER, SMALLER: octets."""
+
+    limit: int
+    larger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """BEFORE, ON, SINCE: the internal date, `first` <= day < `end`."""
+
+    first: date | None
+    end: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """SENTBEFORE, SENTON, SENTSINCE: the Date field."""
+
+    first: date | None
+    end: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class InHeader:
+    """A header field contains a text (casefolded); an empty text: the field is there."""
+
+    name: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InText:
+    """BODY, TEXT: the decoded text contains it (casefolded); `header_too` for TEXT."""
+
+    text: str
+    header_too: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    key: SearchKey
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    keys: tuple[SearchKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    keys: tuple[SearchKey, ...]
+
+
+SearchKey = Everything | Numbers | HasFlag | Size | Received | Sent | InHeader | InText | Not | AnyOf | AllOf
+
+_FLAGS: Final = ("ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN")
+_NOTHING: Final = Not(Everything())
+# RFC 3501 §2.3.2: no message is \Recent here (docs/divergences.md).
+_FIXED: Final[dict[str, SearchKey]] = {
+    "ALL": Everything(),
+    "NEW": _NOTHING,
+    "RECENT": _NOTHING,
+    "OLD": Everything(),
+    **{flag: HasFlag("\\" + flag.lower()) for flag in _FLAGS},
+    **{"UN" + flag: Not(HasFlag("\\" + flag.lower())) for flag in _FLAGS},
+}
+_HEADERS: Final = ("BCC", "CC", "FROM", "SUBJECT", "TO")
+
+
+class SearchParser:
+    """Reads keys in one charset."""
+
+    def __init__(self, cursor: Cursor, charset: str) -> None:
+        self._cursor = cursor
+        self._codec = _codec(charset)
+        self._keys = 0
+
+    def program(self) -> SearchKey:
+        """search-key *(SP search-key), to the end of the command. Raises SyntaxFault, Refused: BADCHARSET."""
+        keys = [self.key()]
+        while not self._cursor.at_end and self._cursor.skip(b" "):
+            if self._cursor.at_end:
+                break
+            keys.append(self.key())
+        self._cursor.end()
+        return keys[0] if len(keys) == 1 else AllOf(tuple(keys))
+
+    def key(self, depth: int = 0) -> SearchKey:
+        self._keys += 1
+        if depth > MAX_DEPTH or self._keys > MAX_KEYS:
+            raise SyntaxFault("the search is too complex")
+        cursor = self._cursor
+        if cursor.looking_at(b"("):
+            return AllOf(tuple(cursor.parenthesised(lambda: self.key(depth + 1))))
+        if cursor.octets[cursor.at : cursor.at + 1] in b"0123456789*" and not cursor.at_end:
+            return Numbers(cursor.sequence_set(), are_uids=False)
+        word = cursor.keyword()
+        if word in _FIXED:
+            return _FIXED[word]
+        cursor.space()
+        return self._with_argument(word, depth)
+
+    def _with_argument(self, word: str, depth: int) -> SearchKey:
+        cursor = self._cursor
+        match word:
+            case "NOT":
+                return Not(self.key(depth + 1))
+            case "OR":
+                first = self.key(depth + 1)
+                cursor.space()
+                return AnyOf((first, self.key(depth + 1)))
+            case "UID":
+                return Numbers(cursor.sequence_set(), are_uids=True)
+            case "KEYWORD":
+                return HasFlag(cursor.flag().lower())
+            case "UNKEYWORD":
+                return Not(HasFlag(cursor.flag().lower()))
+            case "LARGER" | "SMALLER":
+                return Size(cursor.number(), larger=word == "LARGER")
+            case "BEFORE" | "ON" | "SINCE":
+                return Received(*self._days(word))
+            case "SENTBEFORE" | "SENTON" | "SENTSINCE":
+                return Sent(*self._days(word.removeprefix("SENT")))
+            case "HEADER":
+                name = cursor.astring()
+                cursor.space()
+                return InHeader(name, self._text())
+            case "BODY" | "TEXT":
+                return InText(self._text(), header_too=word == "TEXT")
+            case _ if word in _HEADERS:
+                return InHeader(word.encode("ascii"), self._text())
+        raise SyntaxFault(f"{word[:40]} is no search key")
+
+    def _days(self, word: str) -> tuple[date | None, date | None]:
+        try:
+            day = parse_date(self._cursor.astring().decode("ascii"))
+            following = date.fromordinal(day.toordinal() + 1)
+        except ValueError as error:
+            raise SyntaxFault("a date is written 1-Feb-1994") from error
+        return {"BEFORE": (None, day), "ON": (day, following), "SINCE": (day, None)}[word]
+
+    def _text(self) -> str:
+        octets = self._cursor.astring()
+        try:
+            return octets.decode(self._codec).casefold()
+        except UnicodeDecodeError as error:
+            raise Refused("the text isn't in the charset named", "BADCHARSET (US-ASCII UTF-8)") from error
+
+
+def _codec(charset: str) -> str:
+    # Clients that send 8-bit text without a charset mean UTF-8.
+    if charset in ("", "US-ASCII", "ASCII", "UTF-8", "UTF8"):
+        return "utf-8"
+    if charset in ("ISO-8859-1", "ISO-8859-15", "WINDOWS-1252"):
+        return charset.lower()
+    raise Refused("this charset isn't supported", "BADCHARSET (US-ASCII UTF-8)")
+
+
+def walk(key: SearchKey) -> Iterator[SearchKey]:
+    """The key and all in it."""
+    yield key
+    match key:
+        case Not(inner):
+            yield from walk(inner)
+        case AnyOf(keys) | AllOf(keys):
+            for inner in keys:
+                yield from walk(inner)
+
+
+def matches(key: SearchKey, test: Callable[[SearchKey], bool]) -> bool:
+    """Evaluate a tree; `test` decides its leaves."""
+    match key:
+        case Everything():
+            return True
+        case Not(inner):
+            return not matches(inner, test)
+        case AnyOf(keys):
+            return any(matches(inner, test) for inner in keys)
+        case AllOf(keys):
+            return all(matches(inner, test) for inner in keys)
+        case _:
+            return test(key)
