@@ -119,9 +119,7 @@ class SearchParser:
     def program(self) -> SearchKey:
         """search-key *(SP search-key), to the end of the command. Raises SyntaxFault, Refused: BADCHARSET."""
         keys = [self.key()]
-        while not self._cursor.at_end and self._cursor.skip(b" "):
-            if self._cursor.at_end:
-                break
+        while self._cursor.skip(b" ") and not self._cursor.at_end:
             keys.append(self.key())
         self._cursor.end()
         return keys[0] if len(keys) == 1 else AllOf(tuple(keys))
@@ -208,16 +206,19 @@ def walk(key: SearchKey) -> Iterator[SearchKey]:
                 yield from walk(inner)
 
 
-def matches(key: SearchKey, test: Callable[[SearchKey], bool]) -> bool:
-    """Evaluate a tree; `test` decides its leaves."""
+def matches(key: SearchKey, test: Callable[[SearchKey], bool | None]) -> bool | None:
+    """Evaluate a tree; `test` decides its leaves. None: it can't be known while `test` says None."""
     match key:
         case Everything():
             return True
         case Not(inner):
-            return not matches(inner, test)
+            found = matches(inner, test)
+            return None if found is None else not found
         case AnyOf(keys):
-            return any(matches(inner, test) for inner in keys)
+            results = [matches(inner, test) for inner in keys]
+            return True if True in results else None if None in results else False
         case AllOf(keys):
-            return all(matches(inner, test) for inner in keys)
+            results = [matches(inner, test) for inner in keys]
+            return False if False in results else None if None in results else True
         case _:
             return test(key)

@@ -1,0 +1,75 @@
+"""Sections of a message, as FETCH BODY[…] names them (RFC 3501 §6.4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from mail_proto.message.headers import lines
+from mail_proto.message.structure import Part
+
+HEADER_TEXTS: Final = ("HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT")
+
+
+def section(
+    octets: bytes, root: Part, path: tuple[int, ...], text: str | None, fields: tuple[bytes, ...] = ()
+) -> bytes | None:
+    """The octets of a section; None where the message has none of that name.
+
+    `path` counts from 1, () is the message itself. `text`: None for the body of the part, or HEADER,
+    HEADER.FIELDS, HEADER.FIELDS.NOT (of `fields`), TEXT, MIME.
+    """
+    if not path:
+        return octets if text is None else _of_message(octets, root, text, fields)
+    part = _find(root, path)
+    if part is None:
+        return None
+    if text is None:
+        return octets[part.body_start : part.body_end]
+    if text == "MIME":
+        return octets[part.header_start : part.body_start]
+    if not part.is_message or not part.children:
+        return None
+    return _of_message(octets, part.children[0], text, fields)
+
+
+def _find(root: Part, path: tuple[int, ...]) -> Part | None:
+    """The part numbered `path`. A message that is no multipart has one part, its body."""
+    container: Part | None = root
+    part = root
+    for number in path:
+        if container is None:
+            return None
+        parts = container.children if container.is_multipart else (container,)
+        if number > len(parts):
+            return None
+        part = parts[number - 1]
+        if part.is_multipart:
+            container = part
+        else:
+            container = part.children[0] if part.is_message and part.children else None
+    return part
+
+
+def _of_message(octets: bytes, message: Part, text: str, fields: tuple[bytes, ...]) -> bytes | None:
+    if text == "TEXT":
+        return octets[message.body_start : message.body_end]
+    header = octets[message.header_start : message.body_start]
+    if text == "HEADER":
+        return header
+    if text in HEADER_TEXTS:
+        return header_fields(header, fields, inverted=text == "HEADER.FIELDS.NOT")
+    return None
+
+
+def header_fields(header: bytes, names: Collection[bytes], *, inverted: bool = False) -> bytes:
+    """The fields named (in any case), or all others, as they stand, and an empty line."""
+    wanted = {name.lower() for name in names}
+    kept = [
+        header[line.start : line.end]
+        for line in lines(header)
+        if line.name and (line.name.lower() in wanted) is not inverted
+    ]
+    if kept and not kept[-1].endswith(b"\n"):
+        kept[-1] += b"\r\n"
+    return b"".join(kept) + b"\r\n"
