@@ -29,8 +29,9 @@ from mail_proto.smtp.errors import (
 from mail_proto.smtp.replies import Reply
 from mail_runtime.contracts.errors import StoreError
 from mail_runtime.contracts.store import Principal
+from mail_runtime.loopback import is_loopback
 from smtp_in import login, transfer
-from smtp_in.listener import Listener, is_loopback
+from smtp_in.listener import Listener
 from smtp_in.metrics import CONNECTIONS
 from smtp_in.recipients import Recipients
 from smtp_in.settings import Settings

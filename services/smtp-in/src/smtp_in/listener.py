@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,3 @@ class Listener:
     implicit_tls: bool = False
     submission: bool = False
     lmtp: bool = False
-
-
-def is_loopback(address: str) -> bool:
-    """Is the client on this machine? IPv4-mapped IPv6 addresses count as what they map."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped.is_loopback
-    return ip.is_loopback

@@ -26,11 +26,11 @@ def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[byt
         yield b'* LIST (\\Noselect) "/" ""\r\n'  # RFC 3501 §6.3.8: asks for the separator only
         return
     patterns = [_compiled(command.reference + pattern) for pattern in command.patterns]
-    names = {mailbox.name for mailbox in mailboxes}
+    parents = {superior for mailbox in mailboxes for superior in _superiors(mailbox.name)}
     shown = [mailbox for mailbox in mailboxes if _selected(command, mailbox)]
     for mailbox in shown:
         if any(pattern.fullmatch(mailbox.name) for pattern in patterns):
-            attributes = _attributes(command, mailbox, names)
+            attributes = _attributes(command, mailbox, parents)
             yield b'* %b %b "/" %b\r\n' % (word, render.flags(attributes), render.mailbox(mailbox.name))
     if command.is_lsub:
         yield from _lsub_superiors(patterns, shown)
@@ -42,11 +42,10 @@ def _selected(command: ListMailboxes, mailbox: Listed) -> bool:
     return not ("SPECIAL-USE" in command.select and mailbox.special_use is None)
 
 
-def _attributes(command: ListMailboxes, mailbox: Listed, names: Collection[str]) -> list[str]:
+def _attributes(command: ListMailboxes, mailbox: Listed, parents: Collection[str]) -> list[str]:
     if command.is_lsub:
         return []
-    inferiors = any(name.startswith(mailbox.name + "/") for name in names)
-    attributes = ["\\HasChildren" if inferiors else "\\HasNoChildren"]
+    attributes = ["\\HasChildren" if mailbox.name in parents else "\\HasNoChildren"]
     if mailbox.special_use is not None:
         attributes.append(mailbox.special_use)
     if mailbox.subscribed and ("SUBSCRIBED" in command.select or "SUBSCRIBED" in command.wanted):
@@ -57,11 +56,15 @@ def _attributes(command: ListMailboxes, mailbox: Listed, names: Collection[str])
 def _lsub_superiors(patterns: Sequence[re.Pattern[str]], shown: Sequence[Listed]) -> Iterator[bytes]:
     """RFC 3501 §6.3.9: with `%`, a name whose inferiors only are subscribed is shown as \\Noselect."""
     names = {mailbox.name for mailbox in shown}
-    superiors = {name[:at] for name in names for at, character in enumerate(name) if character == "/"}
+    superiors = {superior for name in names for superior in _superiors(name)}
     for name in sorted(superiors - names):
         inferior_matches = any(pattern.fullmatch(other) for pattern in patterns for other in names)
         if not inferior_matches and any(pattern.fullmatch(name) for pattern in patterns):
             yield b'* LSUB (\\Noselect) "/" %b\r\n' % render.mailbox(name)
+
+
+def _superiors(name: str) -> Iterator[str]:
+    return (name[:at] for at, character in enumerate(name) if character == "/")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -1,0 +1,159 @@
+"""FETCH (RFC 3501 §6.4.5): in batches, so that memory stays bounded however much is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+from uuid import UUID
+
+from imap.session import Done, Selected, Session
+from mail_proto.imap import render
+from mail_proto.imap.commands import Fetch
+from mail_proto.imap.dates import render_date_time
+from mail_proto.imap.errors import Refused
+from mail_proto.imap.fetch_items import Attribute, FetchItem, Section
+from mail_proto.imap.view import Message
+from mail_proto.message.sections import header_fields, section
+from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.store import StoreFlags, Summary
+
+BATCH_MESSAGES: Final = 500
+# Bodies of one batch together; a larger message is a batch of its own.
+BATCH_OCTETS: Final = 4 * 1024 * 1024
+_SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
+
+
+async def fetch(session: Session, command: Fetch) -> Done:
+    """Raises Refused: a message was expunged meanwhile (RFC 2180 §4.1.2); the others were sent."""
+    selected = session.selected
+    assert selected is not None, "checked by states.check_allowed"
+    items = command.items
+    if command.by_uid and Attribute("UID") not in items:
+        items = (Attribute("UID"), *items)
+    uids = selected.view.select(command.messages, by_uid=command.by_uid)
+    work = _Fetching(session, selected, items)
+    for batch in _batches([selected.view.message(uid) for uid in uids], with_bodies=work.needs_bodies):
+        await session.send(await work.responses(batch))
+    if work.missed:
+        raise Refused("some of the messages are gone", "EXPUNGEISSUED")
+    return Done("fetched")
+
+
+def _batches(messages: Sequence[Message], *, with_bodies: bool) -> Iterator[list[Message]]:
+    batch: list[Message] = []
+    octets = 0
+    for message in messages:
+        cost = message.octets if with_bodies else 0
+        if batch and (len(batch) >= BATCH_MESSAGES or octets + cost > BATCH_OCTETS):
+            yield batch
+            batch, octets = [], 0
+        batch.append(message)
+        octets += cost
+    if batch:
+        yield batch
+
+
+class _Fetching:
+    """One FETCH: what it needs, and its responses."""
+
+    def __init__(self, session: Session, selected: Selected, items: tuple[FetchItem, ...]) -> None:
+        self._session, self._selected, self._items = session, selected, items
+        sections = [item for item in items if isinstance(item, Section)]
+        self.needs_bodies = any(not item.is_header for item in sections)
+        named = {item.name for item in items if isinstance(item, Attribute)}
+        self._needs_summaries = bool(sections) or not _SUMMARISED.isdisjoint(named)
+        self._sets_seen = any(item.sets_seen for item in sections) and not selected.read_only
+        self._tells_flags = "FLAGS" in named
+        self.missed = False
+
+    async def responses(self, batch: Sequence[Message]) -> bytes:
+        account_id, contents = self._session.account_id, self._session.shared.contents
+        blob_ids = [message.blob_id for message in batch]
+        summaries: dict[UUID, Summary] = {}
+        bodies: dict[UUID, bytes] = {}
+        if self._needs_summaries:
+            summaries = await contents.summaries(account_id, blob_ids)
+            batch = self._present(batch, summaries.keys())
+        if self.needs_bodies:
+            bodies = await self._bodies(batch)
+            batch = self._present(batch, bodies.keys())
+        seen = await self._set_seen(batch) if self._sets_seen else set()
+        return b"".join(
+            self._response(message, summaries.get(message.blob_id), bodies.get(message.blob_id), message.uid in seen)
+            for message in batch
+        )
+
+    def _present(self, batch: Sequence[Message], blob_ids: object) -> list[Message]:
+        present = [message for message in batch if message.blob_id in blob_ids]  # type: ignore[operator]
+        self.missed = self.missed or len(present) < len(batch)
+        return present
+
+    async def _bodies(self, batch: Sequence[Message]) -> dict[UUID, bytes]:
+        """The octets of those that are still there."""
+        account_id, contents = self._session.account_id, self._session.shared.contents
+        try:
+            return await contents.bodies(account_id, [message.blob_id for message in batch])
+        except NotFound:
+            found: dict[UUID, bytes] = {}
+            for message in batch:
+                try:
+                    found[message.blob_id] = await contents.body(account_id, message.blob_id)
+                except NotFound:
+                    continue
+            return found
+
+    async def _set_seen(self, batch: Sequence[Message]) -> set[int]:
+        """Set \\Seen where it is missing; one request for all. Returns their uids."""
+        unseen = [message for message in batch if not message.has("\\seen")]
+        if not unseen:
+            return set()
+        uids = [message.uid for message in unseen]
+        change = StoreFlags(uids=uids, operation="add", flags=["\\Seen"])
+        await self._session.store.store_flags(self._session.account_id, self._selected.mailbox.id, change)
+        for message in unseen:
+            message.flags = [*message.flags, "\\Seen"]
+        return set(uids)
+
+    def _response(self, message: Message, summary: Summary | None, body: bytes | None, newly_seen: bool) -> bytes:
+        pieces = [self._item(item, message, summary, body) for item in self._items]
+        if newly_seen and not self._tells_flags:
+            pieces.append(b"FLAGS " + render.flags(message.flags))
+        number = self._selected.view.number(message.uid)
+        return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+
+    def _item(self, item: FetchItem, message: Message, summary: Summary | None, body: bytes | None) -> bytes:
+        if isinstance(item, Section):
+            assert summary is not None, "asked for in _needs_summaries"
+            return _section(item, summary, body)
+        match item.name:
+            case "UID":
+                return b"UID %d" % message.uid
+            case "FLAGS":
+                return b"FLAGS " + render.flags(message.flags)
+            case "RFC822.SIZE":
+                return b"RFC822.SIZE %d" % message.octets
+            case "INTERNALDATE":
+                return b"INTERNALDATE " + render_date_time(message.internal_date)
+        assert summary is not None, "asked for in _needs_summaries"
+        match item.name:
+            case "ENVELOPE":
+                return b"ENVELOPE " + summary.envelope
+            case "BODY":
+                return b"BODY " + summary.body
+            case _:
+                return b"BODYSTRUCTURE " + summary.bodystructure
+
+
+def _section(item: Section, summary: Summary, body: bytes | None) -> bytes:
+    if body is not None:
+        octets = section(body, summary.root, item.path, item.text, item.fields)
+    elif item.text == "HEADER":
+        octets = summary.header
+    else:
+        octets = header_fields(summary.header, item.fields, inverted=item.text == "HEADER.FIELDS.NOT")
+    label = item.label
+    if item.partial is not None:
+        first, count = item.partial
+        label += b"<%d>" % first
+        octets = None if octets is None else octets[first : first + count]
+    return label + b" " + (b"NIL" if octets is None else render.literal(octets))

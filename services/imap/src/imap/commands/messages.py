@@ -1,0 +1,91 @@
+"""Commands that change messages: STORE, COPY, MOVE, EXPUNGE, CLOSE, APPEND."""
+
+from __future__ import annotations
+
+from imap.session import Done, Selected, Session
+from mail_proto.imap import sequence
+from mail_proto.imap.commands import Append, Copy, Expunge, StoreFlags
+from mail_proto.imap.errors import Refused
+from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.errors import NotFound
+
+
+def writable(session: Session) -> Selected:
+    """The selected mailbox. Raises Refused: it was opened by EXAMINE."""
+    assert session.selected is not None, "checked by states.check_allowed"
+    if session.selected.read_only:
+        raise Refused("the mailbox was opened read-only", "READ-ONLY")
+    return session.selected
+
+
+async def store_flags(session: Session, command: StoreFlags) -> Done:
+    """RFC 3501 §6.4.6."""
+    selected = writable(session)
+    uids = selected.view.select(command.messages, by_uid=command.by_uid)
+    if not uids:
+        return Done("no such messages" if command.by_uid else "nothing to store")
+    change = wire.StoreFlags(uids=uids, operation=command.operation, flags=list(command.flags))
+    await session.store.store_flags(session.account_id, selected.mailbox.id, change)
+    await session.refresh()
+    if command.silent:
+        selected.view.hush(uids)
+    else:
+        selected.view.touch(uids)
+    if any(selected.view.is_gone(uid) for uid in uids):
+        return Done("stored; some messages are gone", "EXPUNGEISSUED")
+    return Done("stored")
+
+
+async def copy(session: Session, command: Copy) -> Done:
+    """COPY (RFC 3501 §6.4.7), MOVE (RFC 6851), with the uids of both sides (RFC 4315 §3)."""
+    selected = writable(session) if command.move else session.selected
+    assert selected is not None, "checked by states.check_allowed"
+    uids = selected.view.select(command.messages, by_uid=command.by_uid)
+    try:
+        target = await session.find_mailbox(command.mailbox)
+        if not uids:
+            return Done("no such messages")
+        wanted = wire.CopyMessages(uids=uids, target_id=target.id, move=command.move)
+        copied = await session.store.copy(session.account_id, selected.mailbox.id, wanted)
+    except (Refused, NotFound) as error:
+        raise Refused("there is no such mailbox", "TRYCREATE") from error
+    if not copied.source_uids:
+        return Done("the messages are gone", "EXPUNGEISSUED")
+    source = sequence.render(copied.source_uids).decode("ascii")
+    code = f"COPYUID {copied.uid_validity} {source} {sequence.render(copied.target_uids).decode('ascii')}"
+    session.watch.changed.set()
+    if command.move:
+        # RFC 6851 §4.3: before the EXPUNGE responses, so that the client can connect the two.
+        await session.send(f"* OK [{code}] moved\r\n".encode("ascii"))
+        return Done("moved")
+    return Done("copied", code)
+
+
+async def expunge(session: Session, command: Expunge) -> Done:
+    """EXPUNGE (RFC 3501 §6.4.3), UID EXPUNGE (RFC 4315 §2.1)."""
+    selected = writable(session)
+    uids = None if command.uids is None else selected.view.select(command.uids, by_uid=True)
+    await session.store.expunge(session.account_id, selected.mailbox.id, wire.Expunge(uids=uids))
+    session.watch.changed.set()
+    return Done("expunged")
+
+
+async def close(session: Session) -> Done:
+    """CLOSE: expunge without a word (RFC 3501 §6.4.2)."""
+    assert session.selected is not None, "checked by states.check_allowed"
+    if not session.selected.read_only:
+        await session.store.expunge(session.account_id, session.selected.mailbox.id, wire.Expunge())
+    session.unselect()
+    return Done("closed")
+
+
+async def append(session: Session, command: Append) -> Done:
+    """RFC 3501 §6.3.11, with APPENDUID (RFC 4315 §3)."""
+    try:
+        mailbox = await session.find_mailbox(command.mailbox)
+        header = wire.AppendHeader(flags=list(command.flags), internal_date=command.date)
+        appended = await session.store.append(session.account_id, mailbox.id, header, command.message)
+    except (Refused, NotFound) as error:
+        raise Refused("there is no such mailbox", "TRYCREATE") from error
+    session.watch.changed.set()
+    return Done("appended", f"APPENDUID {appended.uid_validity} {appended.uid}")

@@ -1,0 +1,100 @@
+"""What is known of one client: who it is, and the mailbox that it has selected."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from imap.cache import Contents
+from imap.settings import Settings
+from imap.watches import Watch, Watches
+from mail_proto.imap.errors import Refused
+from mail_proto.imap.states import State
+from mail_proto.imap.view import Message, View
+from mail_runtime.contracts.store import Changes, Mailbox, Principal
+from mail_runtime.store_client import StoreClient
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of the process use together."""
+
+    settings: Settings
+    store: StoreClient
+    contents: Contents
+    watches: Watches
+
+
+@dataclass(slots=True)
+class Selected:
+    """The selected mailbox. `modseq`: up to where the view is current."""
+
+    mailbox: Mailbox
+    read_only: bool
+    view: View
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended well: the text of its OK, perhaps a response code."""
+
+    text: str
+    code: str = ""
+
+
+@dataclass(slots=True)
+class Session:
+    """State between commands. `send` writes to the client and waits while it reads slowly."""
+
+    shared: Shared
+    send: Send
+    principal: Principal | None = None
+    selected: Selected | None = None
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def state(self) -> State:
+        if self.principal is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    @property
+    def account_id(self) -> UUID:
+        assert self.principal is not None, "only after login"
+        return self.principal.account_id
+
+    @property
+    def store(self) -> StoreClient:
+        return self.shared.store
+
+    async def find_mailbox(self, name: str) -> Mailbox:
+        """Raises Refused: there is none of that name."""
+        for mailbox in await self.store.mailboxes(self.account_id):
+            if mailbox.name == name:
+                return mailbox
+        raise Refused("there is no such mailbox", "NONEXISTENT")
+
+    async def refresh(self) -> None:
+        """Bring the view up to date; `View.announce` tells the client. Raises NotFound: the mailbox is gone."""
+        if self.selected is None:
+            return
+        # Before the request: what changes during it sets the event again.
+        self.watch.changed.clear()
+        selected = self.selected
+        changes = await self.store.changes(self.account_id, selected.mailbox.id, selected.modseq)
+        selected.view.absorb(messages_of(changes), changes.expunged)
+        selected.modseq = changes.mailbox.highest_modseq
+
+    def unselect(self) -> None:
+        self.selected = None
+        self.watch.mailbox_id = None
+
+
+def messages_of(changes: Changes) -> list[Message]:
+    """The columns as messages."""
+    columns = zip(changes.uids, changes.flags, changes.internal_dates, changes.octets, changes.blob_ids, strict=True)
+    return [Message(*values) for values in columns]

@@ -1,0 +1,34 @@
+"""Settings of imap, from the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_runtime.settings import setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Read once at start by `read_settings`."""
+
+    service_token: str = setting("POSTROOM_SERVICE_TOKEN", "authenticates us to the store", secret=True)
+    store_url: str = setting("POSTROOM_STORE_URL", "where the store is", "http://127.0.0.1:8080")
+    nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
+    bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
+    admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9104)
+    imap_port: int = setting("POSTROOM_IMAP_PORT", "IMAP with STARTTLS", 2143)
+    imaps_port: int = setting("POSTROOM_IMAPS_PORT", "IMAP over TLS (RFC 8314)", 2993)
+    hostname: str = setting("POSTROOM_HOSTNAME", "name in the greeting", "localhost")
+    tls_certificate: str = setting("POSTROOM_TLS_CERT", "PEM file; empty: no TLS is offered", "")
+    tls_key: str = setting("POSTROOM_TLS_KEY", "PEM file of the private key", "")
+    plaintext_login_on_loopback: bool = setting(
+        "POSTROOM_PLAINTEXT_LOGIN_ON_LOOPBACK", "development only: passwords in clear on loopback", False
+    )
+    max_message_octets: int = setting("POSTROOM_MAX_MESSAGE_OCTETS", "larger messages are refused", 52_428_800)
+    max_connections: int = setting("POSTROOM_IMAP_MAX_CONNECTIONS", "more are told BYE", 10_000)
+    summary_cache_octets: int = setting("POSTROOM_IMAP_SUMMARY_CACHE_OCTETS", "parsed headers kept", 33_554_432)
+    body_cache_octets: int = setting("POSTROOM_IMAP_BODY_CACHE_OCTETS", "messages kept in memory", 100_663_296)
+    login_failure_delay_s: float = setting(
+        "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
+    )
+    log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
