@@ -83,7 +83,7 @@ async def test_jobs_arrive_though_nats_comes_late_and_goes_away(nats_server: Nat
         await publish(bus, b"one")
         assert await recorder.jobs.get() == b"one"
         nats_server.stop()
-        while bus.connected:  # noqa: ASYNC110 (the bus tells nobody)
+        while bus.connected:
             await asyncio.sleep(0.02)
         nats_server.start()
         await publish(bus, b"two")

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-from mail_testkit.running import RunningPostroom
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
+from mail_testkit.running import RunningPostroom
 
 DOMAIN = "example.test"
 PASSWORD = "correct horse"

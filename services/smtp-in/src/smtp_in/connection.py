@@ -216,7 +216,7 @@ class Connection(SMTP):
     def _greet(self, hostname: str, *, extended: bool) -> None:
         if not hostname:
             raise ArgumentFault("say who you are")
-        self._set_rset_state()
+        self._set_rset_state()  # type: ignore[no-untyped-call]
         self.session.extended_smtp = extended
         self.session.host_name = hostname
 
@@ -246,7 +246,7 @@ class Connection(SMTP):
         self._secure = True
         self._principal = None
         self.session = Session(self.loop)
-        self._set_rset_state()
+        self._set_rset_state()  # type: ignore[no-untyped-call]
 
     async def smtp_AUTH(self, arg: str) -> None:
         if not self._listener.submission:
@@ -271,7 +271,7 @@ class Connection(SMTP):
     async def smtp_RSET(self, arg: str) -> None:
         if arg:
             raise ArgumentFault("RSET takes no argument")
-        self._set_rset_state()
+        self._set_rset_state()  # type: ignore[no-untyped-call]
         self._wire.reply(_OK)
 
     async def smtp_QUIT(self, arg: str) -> None:
@@ -353,7 +353,7 @@ class Connection(SMTP):
                 replies = await self._transfer(envelope, message)
         except SmtpFault as fault:
             replies = [fault.reply()] * (len(envelope.recipients) if self._listener.lmtp else 1)
-        self._set_post_data_state()
+        self._set_post_data_state()  # type: ignore[no-untyped-call]
         for reply in replies:
             self._answer(reply)
             if not reply.is_error:

@@ -51,7 +51,7 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
     try:
         for listener in listeners(settings):
             server = await loop.create_server(
-                lambda listener=listener: Connection(listener, shared, opened, loop),  # type: ignore[misc]
+                lambda listener=listener: Connection(listener, shared, opened, loop),
                 settings.bind,
                 listener.port,
                 ssl=listener.tls if listener.implicit_tls else None,

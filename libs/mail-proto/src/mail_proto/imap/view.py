@@ -129,9 +129,8 @@ class View:
         if self._keywords_told != len(self._keywords):
             pieces.append(self.flags_response())
         if self._changed:
-            for uid in sorted(self._changed):
-                if uid in self._messages and not self.is_gone(uid):
-                    pieces.append(self._flags_fetch(uid, with_uid=with_uid))
+            told = (uid for uid in sorted(self._changed) if uid in self._messages and not self.is_gone(uid))
+            pieces.extend(self._flags_fetch(uid, with_uid=with_uid) for uid in told)
             self._changed.clear()
         return b"".join(pieces)
 

@@ -1,4 +1,4 @@
-"""Header fields: cutting, unfolding, decoding, and the parameters of MIME fields (RFC 5322 §2.2, RFC 2047, RFC 2045 §5.1).
+"""Header fields: cutting, unfolding, decoding, MIME parameters (RFC 5322 §2.2, RFC 2047, RFC 2045 §5.1).
 
 field = field-name ":" unstructured CRLF        field-name = 1*ftext
 A line that begins with SP or TAB continues the field before it.

@@ -1,4 +1,4 @@
-"""What IMAP clients list of a message, rendered once: ENVELOPE, BODY, BODYSTRUCTURE (RFC 9051 §7.5.2, RFC 3501 §7.4.2)."""
+"""What IMAP clients list of a message, rendered once at ingest (RFC 9051 §7.5.2, RFC 3501 §7.4.2)."""
 
 from __future__ import annotations
 

@@ -76,5 +76,6 @@ class DataDecoder:
 
     def message(self) -> bytes:
         """The message, its lines ending as they were sent, dots unstuffed. Call once complete and not dropped."""
-        assert self.state is DataState.COMPLETE and not self._dropped
+        assert self.state is DataState.COMPLETE
+        assert not self._dropped
         return bytes(self._raw.replace(_STUFFED, b"\r\n")[2:]) if self._stuffed else bytes(self._raw[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -83,8 +83,8 @@ class _Fetching:
             for message in batch
         )
 
-    def _present(self, batch: Sequence[Message], blob_ids: object) -> list[Message]:
-        present = [message for message in batch if message.blob_id in blob_ids]  # type: ignore[operator]
+    def _present(self, batch: Sequence[Message], blob_ids: Collection[UUID]) -> list[Message]:
+        present = [message for message in batch if message.blob_id in blob_ids]
         self.missed = self.missed or len(present) < len(batch)
         return present
 

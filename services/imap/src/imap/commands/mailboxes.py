@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from imap.session import Done, Selected, Session, messages_of
 from mail_proto.imap import listing, render
 from mail_proto.imap.commands import ListMailboxes, OnMailbox, Rename, Select, Status
@@ -10,7 +12,7 @@ from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import ChangeMailbox, Mailbox
 
-NAMESPACE = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+NAMESPACE: Final = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
 
 
 async def select(session: Session, command: Select) -> Done:

@@ -117,8 +117,8 @@ async def _by_text(
         except NotFound:
             continue
         # Decoding a large message takes long: other sessions go on meanwhile.
-        text = await asyncio.to_thread(lambda o=octets, s=summary: searchable(o, s.root).casefold())
-        if matches(key, _Contents(message, summary, members, text)):
+        text = await asyncio.to_thread(searchable, octets, summary.root)
+        if matches(key, _Contents(message, summary, members, text.casefold())):
             found.add(message.uid)
     return found
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from mail_proto.dsn import FailedRecipient, delivery_status_notification
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_proto.dsn import FailedRecipient, delivery_status_notification
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
 from store_api.blobs.storage import Blobs

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from mail_proto.message.text import searchable
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from mail_proto.message.text import searchable
 from store_api.accounts.accounts import create_account, find_account, list_accounts
 from store_api.api.access import TheStore, require_admin
 from store_api.api.problems import PROBLEMS
