@@ -15,7 +15,7 @@ from postroom_cli.launcher.config import HOST, Config, LaunchError, free_port
 from postroom_cli.launcher.programs import Program, answers, listens
 from postroom_cli.launcher.secrets import kept_secret
 
-SERVICES: Final = {"store-api": 1, "smtp-out": 2, "smtp-in": 3}
+SERVICES: Final = {"store-api": 1, "smtp-out": 2, "smtp-in": 3, "pop3": 3, "imap": 3}
 
 
 @dataclass(frozen=True, slots=True)
