@@ -296,8 +296,8 @@ class Connection:
         maildrop = self._session.maildrop
         match command:
             case Stat():
-                count, octets = maildrop.stat()
-                await self._send(replies.ok(f"{count} {octets}"))
+                count, total = maildrop.stat()
+                await self._send(replies.ok(f"{count} {total}"))
             case List(None):
                 lines = [f"{msg} {entry.octets}" for msg, entry in maildrop.remaining()]
                 await self._send(replies.listing(f"{len(lines)} messages", lines))
