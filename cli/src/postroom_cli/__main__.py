@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import typer
 from rich.console import Console
 
+from postroom_cli.demo.story import tell_story
 from postroom_cli.launcher.config import LaunchError, read_config
 from postroom_cli.run import run
 
@@ -17,12 +20,27 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Postroom on 
 @app.command("run")
 def run_command() -> None:
     """Start Postroom with everything it needs; Ctrl-C stops it."""
-    console = Console()
+    _complete(_run())
+
+
+@app.command("demo")
+def demo_command() -> None:
+    """Watch a message go from Alice to Bill's mail server and his answer arrive by push."""
+    _complete(tell_story(Console()))
+
+
+async def _run() -> None:
+    await run(read_config(), Console())
+
+
+def _complete(work: Coroutine[Any, Any, None]) -> None:
     try:
-        asyncio.run(run(read_config(), console))
+        asyncio.run(work)
     except LaunchError as error:
         Console(stderr=True).print(f"postroom: {error}", style="red", highlight=False, markup=False)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @app.callback()

@@ -76,7 +76,7 @@ async def test_nobody_submits_in_anothers_name(store: StoreClient, account: Any,
 
 async def test_an_oversized_message_is_refused(store: StoreClient, account: Any) -> None:
     with pytest.raises(TooLarge):
-        await store.accept(transmission(account.address), b"x" * (52_428_800 + 1))
+        await store.accept(transmission(account.address), b"x" * (52_428_800 + 16_384 + 1))
     assert (await store.changes(account.id, account.inbox.id)).uids == []
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 HOST: Final = "127.0.0.1"
+FIRST_DOMAIN: Final = "example.test"
+FIRST_USERS: Final = ("alice", "bob")
 PORTS: Final = {
     "POSTROOM_SMTP_PORT": 2525,
     "POSTROOM_SUBMISSION_PORT": 2587,
@@ -38,6 +40,7 @@ class Config:
     blob_url: str
     with_s3: bool
     domain: str
+    users: tuple[str, ...]
     dev_password: str
     environ: Mapping[str, str]
 
@@ -57,7 +60,8 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         nats_url=environ.get("NATS_URL", ""),
         blob_url=environ.get("BLOB_URL", ""),
         with_s3=environ.get("S3", "") not in {"", "0"},
-        domain=environ.get("POSTROOM_DOMAIN") or "example.test",
+        domain=FIRST_DOMAIN,
+        users=FIRST_USERS,
         dev_password=environ.get("POSTROOM_DEV_PASSWORD") or "postroom",
         environ=environ,
     )

@@ -18,7 +18,6 @@ from postroom_cli.launcher.supervisor import Supervisor
 
 READY_TIMEOUT_S: Final = 60.0
 CALL_TIMEOUT_S: Final = 20.0
-FIRST_USERS: Final = ("alice", "bob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ async def _first_accounts(config: Config, plan: Plan) -> None:
     done = config.data / "first-accounts"
     if done.exists():
         return
-    users = [f"{user}@{config.domain}" for user in FIRST_USERS]
+    users = [f"{user}@{config.domain}" for user in config.users]
     async with aiohttp.ClientSession(
         plan.api_url,
         headers={"Authorization": f"Bearer {plan.admin_token}"},

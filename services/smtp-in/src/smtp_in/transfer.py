@@ -6,6 +6,7 @@ message with the client (RFC 5321 §4.2.5).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -15,13 +16,15 @@ import structlog
 
 from mail_proto.smtp import trace
 from mail_proto.smtp.replies import Reply
-from mail_runtime.contracts.errors import Refused, StoreError, TooLarge
+from mail_runtime.contracts.errors import Refused, StoreError, TooLarge, Unavailable
 from mail_runtime.contracts.store import Accepted, Transmission
 from smtp_in.metrics import TRANSMISSIONS
 
 log = structlog.get_logger()
 
 LOOP: Final = Reply(554, "5.4.6", "this message has passed too many servers; it seems to loop")
+# The store knows a repeated transmission by its id: when only its answer was lost, nothing is stored twice.
+RETRY_PAUSES_S: Final = (0.5, 1.5)
 TEMPORARY: Final = Reply(451, "4.3.0", "the mail store can't take this now; try again later")
 
 
@@ -68,7 +71,11 @@ async def transfer(store: Ingest, envelope: Envelope, message: bytes) -> Reply:
         submitted_by=envelope.submitted_by,
         smtputf8=envelope.smtputf8,
     )
-    reply = await _accept(store, transmission, trace.received(hop) + message)
+    header = trace.received(hop)
+    if envelope.submitted_by is None:
+        # Final delivery: only local recipients are accepted from outside (RFC 5321 §4.4).
+        header = trace.return_path(envelope.reverse_path) + header
+    reply = await _accept(store, transmission, header + message)
     outcome = "accepted" if not reply.is_error else "deferred" if reply.code < 500 else "refused"
     TRANSMISSIONS.labels(envelope.listener, outcome).inc()
     log.info(
@@ -85,7 +92,7 @@ async def transfer(store: Ingest, envelope: Envelope, message: bytes) -> Reply:
 
 async def _accept(store: Ingest, transmission: Transmission, message: bytes) -> Reply:
     try:
-        await store.accept(transmission, message)
+        await _accept_patiently(store, transmission, message)
     except TooLarge:
         return Reply(552, "5.3.4", "the message is too large")
     except Refused as error:
@@ -93,3 +100,15 @@ async def _accept(store: Ingest, transmission: Transmission, message: bytes) -> 
     except StoreError:
         return TEMPORARY
     return Reply(250, "2.0.0", f"stored as {transmission.id}")
+
+
+async def _accept_patiently(store: Ingest, transmission: Transmission, message: bytes) -> None:
+    """Repeat when the store breaks off: it may have been restarted in the middle."""
+    for pause_s in RETRY_PAUSES_S:
+        try:
+            await store.accept(transmission, message)
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+        else:
+            return
+    await store.accept(transmission, message)

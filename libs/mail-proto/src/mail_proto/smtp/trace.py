@@ -64,6 +64,11 @@ def received(hop: Hop) -> bytes:
     ).encode()
 
 
+def return_path(reverse_path: str) -> bytes:
+    """The complete header field with CRLF; `reverse_path` is a parsed address, or empty."""
+    return f"Return-Path: <{reverse_path}>\r\n".encode()
+
+
 def hops(message: bytes) -> int:
     """How many Received fields the message's header has."""
     end = message.find(b"\r\n\r\n")

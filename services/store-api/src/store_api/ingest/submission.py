@@ -15,6 +15,8 @@ from store_api.ingest.incoming import Incoming, Outbound, Target
 from store_api.mailboxes.flags import canonical_flags
 
 MAX_RECIPIENTS: Final = 1000
+# The limit is that of what the client sent: the trace header comes on top.
+TRACE_OCTETS: Final = 16_384
 
 
 async def accept(
@@ -31,7 +33,7 @@ async def accept(
     A transmission that is stored already changes nothing. Raises Refused: a recipient is unknown, the sender
     isn't the submitter's, or relaying isn't allowed. TooLarge. Unavailable.
     """
-    if len(octets) > max_octets:
+    if len(octets) > max_octets + TRACE_OCTETS:
         raise TooLarge(f"the message is larger than {max_octets} octets")
     if not 0 < len(transmission.recipients) <= MAX_RECIPIENTS:
         raise Refused(f"a transmission has 1 to {MAX_RECIPIENTS} recipients")

@@ -1,0 +1,1 @@
+"""`postroom demo`: a message from Alice to Bill's mail server, and his answer by push."""
