@@ -14,7 +14,9 @@ from postroom_cli.demo.story import tell_story
 from postroom_cli.launcher.config import LaunchError, read_config
 from postroom_cli.run import run
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Postroom on one machine.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Postroom on one machine."
+)
 
 
 @app.command("run")

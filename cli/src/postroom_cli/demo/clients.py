@@ -42,15 +42,11 @@ def submit(
     port: int, context: ssl.SSLContext, login: tuple[str, str], recipient: str, message: bytes, tell: Tell
 ) -> None:
     """Hand a message in over SMTP with STARTTLS and AUTH (RFC 6409)."""
-    client = _TellingSmtp()
-    client.tell = tell
-    client.connect(HOST, port)
-    try:
+    with _TellingSmtp(HOST, port) as client:
+        client.tell = tell
         client.starttls(context=context)
         client.login(*login)
         client.sendmail(login[0], [recipient], message, mail_options=["BODY=8BITMIME"])
-    finally:
-        client.quit()
 
 
 def download(port: int, context: ssl.SSLContext, login: tuple[str, str], tell: Tell) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import imaplib
+import poplib
 import re
 import shutil
+import smtplib
 import ssl
 import tempfile
 import time
@@ -27,20 +30,29 @@ T = TypeVar("T")
 
 ALICE: Final = Address("Alice", "alice", "example.test")
 BILL: Final = Address("Bill", "bill", "remote.test")
+_CLIENT_ERRORS: Final = (OSError, smtplib.SMTPException, poplib.error_proto, imaplib.IMAP4.error)
 _TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*")
 
 
 async def tell_story(console: Console) -> None:
     """Run it all; leaves nothing running, and no file. Raises LaunchError: something differs or doesn't arrive."""
+    with _temporary_directory() as directory, dns_server([ALICE.domain, BILL.domain]) as (dns, answers):
+        async with AsyncExitStack() as stack:
+            try:
+                await _Story(console, answers).run(*await _start(console, stack, directory, dns))
+            except _CLIENT_ERRORS as error:
+                raise LaunchError(f"a mail client failed: {error!r}") from error
+    console.print("\nEvery octet arrived. Both Postrooms are stopped.", style="bold green")
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="postroom-demo-"))
     directory.chmod(0o755)  # Postgres enters it as another user when root runs the demo
     try:
-        with dns_server([ALICE.domain, BILL.domain]) as (dns, answers):
-            async with AsyncExitStack() as stack:
-                await _Story(console, answers).run(*await _start(console, stack, directory, dns))
+        yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    console.print("\nEvery octet arrived. Both Postrooms are stopped.", style="bold green")
 
 
 async def _start(console: Console, stack: AsyncExitStack, directory: Path, dns: str) -> tuple[Running, Running]:
