@@ -37,7 +37,7 @@ class _Zone(BaseResolver):  # type: ignore[misc]
 def dns_server(domains: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Serve while the block runs; yields `host:port` and the list of answers given, which grows."""
     zone, port = _Zone(domains), free_port()
-    logger = DNSLogger(log="", prefix=False)
+    logger = DNSLogger(logf=lambda line: None)
     servers = [DNSServer(zone, address=HOST, port=port, tcp=tcp, logger=logger) for tcp in (False, True)]
     for server in servers:
         server.start_thread()

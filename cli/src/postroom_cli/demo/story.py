@@ -88,11 +88,11 @@ class _Story:
 
     def _tell(self, line: str) -> None:
         style = "cyan" if line.startswith("C:") else "dim" if line.startswith("S:") else ""
-        self._console.print("     " + line, style=style, highlight=False, markup=False)
+        self._console.print("     " + line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def _hop(self, title: str) -> Iterator[None]:
-        self._console.print(f"\n{title}", style="bold", highlight=False)
+        self._console.print(f"\n{title}", style="bold", highlight=False, soft_wrap=True)
         started = time.monotonic()
         yield
         self._console.print(f"     {(time.monotonic() - started) * 1000:.0f} ms", style="green", highlight=False)
