@@ -39,4 +39,5 @@ def imap(postroom: RunningPostroom) -> Iterator[Connect]:
     for client in opened:
         with contextlib.suppress(Exception):
             client.logout()
-        client.shutdown()
+        with contextlib.suppress(OSError):
+            client.shutdown()
