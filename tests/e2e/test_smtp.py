@@ -104,8 +104,8 @@ def test_submission_over_both_kinds_of_tls(postroom: RunningPostroom, user: User
 def test_lmtp_answers_for_each_recipient(postroom: RunningPostroom, rest: Rest) -> None:
     users = [rest.make_user(), rest.make_user()]
     with smtplib.LMTP(HOST, postroom.ports["lmtp"], timeout=TIMEOUT_S) as client:
-        refused = client.sendmail("a@elsewhere.test", [user.address for user in users], MESSAGE)
-    assert refused == {}
+        assert send_octets(client, "a@elsewhere.test", [user.address for user in users], MESSAGE)[0] == 250
+        assert client.getreply()[0] == 250, "RFC 2033 §4.2: one reply for each"
     assert [len(rest.messages(user)) for user in users] == [1, 1]
 
 

@@ -106,8 +106,12 @@ def deliver(postroom: RunningPostroom, user: User, *messages: bytes) -> None:
 
 def open_pop3(postroom: RunningPostroom, user: User) -> poplib.POP3:
     client = poplib.POP3(HOST, postroom.ports["pop3"], timeout=TIMEOUT_S)
-    client.user(user.address)
-    client.pass_(user.password)
+    try:
+        client.user(user.address)
+        client.pass_(user.password)
+    except poplib.error_proto:
+        client.close()
+        raise
     return client
 
 

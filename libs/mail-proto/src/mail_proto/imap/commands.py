@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.dates import parse_date_time
-from mail_proto.imap.errors import SyntaxFault
+from mail_proto.imap.errors import ImapFault, SyntaxFault
 from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items
 from mail_proto.imap.search_keys import SearchKey, SearchParser
 from mail_proto.imap.sequence import SequenceSet
@@ -167,15 +167,15 @@ def parse_command(octets: bytes) -> tuple[bytes, Command]:
             name = cursor.keyword()
         command = _arguments(cursor, name, by_uid=by_uid)
         cursor.end()
-    except SyntaxFault as fault:
+    except ImapFault as fault:
         raise TaggedFault(tag, fault) from fault
     return tag, command
 
 
 class TaggedFault(Exception):
-    """A command that can't be parsed, with the tag to answer it by (`*` if there is none)."""
+    """A command that can't be taken, with the tag to answer it by (`*` if there is none)."""
 
-    def __init__(self, tag: bytes, fault: SyntaxFault) -> None:
+    def __init__(self, tag: bytes, fault: ImapFault) -> None:
         super().__init__(str(fault))
         self.tag, self.fault = tag, fault
 

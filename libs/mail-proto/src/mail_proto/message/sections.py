@@ -40,7 +40,7 @@ def _find(root: Part, path: tuple[int, ...]) -> Part | None:
     for number in path:
         if container is None:
             return None
-        parts = container.children if container.is_multipart else (container,)
+        parts = _parts(container)
         if number > len(parts):
             return None
         part = parts[number - 1]
@@ -49,6 +49,14 @@ def _find(root: Part, path: tuple[int, ...]) -> Part | None:
         else:
             container = part.children[0] if part.is_message and part.children else None
     return part
+
+
+def _parts(container: Part) -> tuple[Part, ...]:
+    if not container.is_multipart:
+        return (container,)
+    # A multipart without parts is listed as one of no octets (summary): that one can be fetched.
+    end = container.body_end
+    return container.children or (Part(end, end, end, "text/plain"),)
 
 
 def _of_message(octets: bytes, message: Part, text: str, fields: tuple[bytes, ...]) -> bytes | None:
