@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,21 +127,12 @@ def test_frontends_that_are_killed_come_back(postroom: RunningPostroom, user: Us
     client.quit()
 
 
-@pytest.fixture
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory that Postgres can enter as another user when root runs the tests."""
-    base = tmp_path_factory.mktemp("own")
-    for path in (base, *base.parents[:2]):
-        path.chmod(0o755)
-    yield base
-
-
 @pytest.mark.parametrize("s3", ["", "1"])
-def test_the_next_start_finds_all_mail(directory: Path, s3: str) -> None:
-    with run_postroom(directory / "data", S3=s3) as first:
+def test_the_next_start_finds_all_mail(open_directory: Path, s3: str) -> None:
+    with run_postroom(open_directory / "data", S3=s3) as first:
         user = Rest(first).make_user()
         deliver(first, user, MESSAGE, b"Subject: large\r\n\r\n" + b"x" * 998 + b"\r\n")
-    with run_postroom(directory / "data", S3=s3) as second:
+    with run_postroom(open_directory / "data", S3=s3) as second:
         client = open_pop3(second, user)
         assert retrieve(client, 1).endswith(MESSAGE)
         assert client.stat()[0] == 2

@@ -5,14 +5,13 @@ from __future__ import annotations
 import smtplib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mail_testkit import messages
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, send_octets
-from mail_testkit.running import RunningPostroom, run_postroom
+from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
 from postroom_cli.demo.dns import dns_server
 from postroom_cli.launcher.config import free_port
 
@@ -21,18 +20,15 @@ MESSAGE = "From: a\r\nSubject: Grüße\r\n\r\n.dot\r\nümläut\r\n".encode()
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningPostroom, RunningPostroom]]:
+def pair() -> Iterator[tuple[RunningPostroom, RunningPostroom]]:
     """(home, away): home relays to away, which keeps the mail of remote.test."""
-    base = tmp_path_factory.mktemp("pair")
-    for path in (base, *base.parents[:2]):
-        path.chmod(0o755)
     away_port = str(free_port())
-    with dns_server(["example.test", REMOTE]) as (dns, _):
+    with temporary_directory() as base, dns_server(["example.test", REMOTE]) as (dns, _):
         common = {"POSTROOM_DNS_SERVER": dns, "POSTROOM_RETRY_FIRST_S": "1"}
         relay = {"POSTROOM_RELAY_PORT": away_port, "POSTROOM_HOSTNAME": "mail.example.test"}
         with (
-            run_postroom(Path(base) / "home", **common, **relay) as home,
-            run_postroom(Path(base) / "away", POSTROOM_SMTP_PORT=away_port, **common) as away,
+            run_postroom(base / "home", **common, **relay) as home,
+            run_postroom(base / "away", POSTROOM_SMTP_PORT=away_port, **common) as away,
         ):
             assert Rest(away).call("POST", "/v1/domains", {"name": REMOTE})[0] == 201
             yield home, away

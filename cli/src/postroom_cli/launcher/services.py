@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from postroom_cli.launcher import postgres
+from postroom_cli.launcher import postgres, seaweedfs
 from postroom_cli.launcher.certificate import kept_certificate
 from postroom_cli.launcher.config import HOST, Config, LaunchError, free_port
 from postroom_cli.launcher.programs import Program, answers, listens
@@ -47,7 +47,7 @@ def make_plan(config: Config) -> Plan:
     blob_url = config.blob_url or f"file://{config.data / 'blobs'}"
     if config.with_s3:
         key, secret = "postroom", kept_secret(config.data / "s3-secret")
-        program, blob_url = _s3(config, key, secret)
+        program, blob_url = seaweedfs.prepare(config.data, script("weed"), key, secret)
         programs.append(program)
         common |= {"S3_ACCESS_KEY": key, "S3_SECRET_KEY": secret}
     certificate, private_key = kept_certificate(config.data)
@@ -88,7 +88,8 @@ def _service(name: str, stage: int, environ: Mapping[str, str]) -> Program:
     )
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """The path of a program that came with a wheel. Raises LaunchError."""
     path = Path(sysconfig.get_path("scripts")) / name
     if not path.exists():
         raise LaunchError(f"{path} isn't there: run `make install`")
@@ -98,25 +99,5 @@ def _script(name: str) -> str:
 def _nats(config: Config) -> tuple[Program, str]:
     port = free_port()
     arguments = ["-a", HOST, "-p", str(port), "-js", "-sd", str(config.data / "nats")]
-    program = Program("nats", [_script("nats-server"), *arguments], listens(port), stage=0)
+    program = Program("nats", [script("nats-server"), *arguments], listens(port), stage=0)
     return program, f"nats://{HOST}:{port}"
-
-
-def _s3(config: Config, key: str, secret: str) -> tuple[Program, str]:
-    """SeaweedFS: master, volume, filer and S3 gateway in one process, all on loopback."""
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    grpc = {name: free_port() for name in ports}
-    directory = config.data / "seaweedfs"
-    directory.mkdir(exist_ok=True)
-    arguments = ["server", "-s3", f"-dir={directory}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false"]
-    arguments += ["-volume.max=100", "-master.volumeSizeLimitMB=512"]
-    for name, port in ports.items():
-        arguments += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc[name]}"]
-    program = Program(
-        "seaweedfs",
-        [_script("weed"), *arguments],
-        listens(ports["s3"]),
-        stage=0,
-        environ={"HOME": str(directory), "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
-    )
-    return program, f"s3://postroom?endpoint=http://{HOST}:{ports['s3']}"

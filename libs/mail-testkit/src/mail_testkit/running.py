@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -79,6 +81,17 @@ class RunningPostroom:
     def log(self, name: str) -> str:
         """What the process has written so far."""
         return self._supervised(name).log.read_text(errors="replace")
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory that every user may enter: when root runs the tests, Postgres is another user."""
+    directory = Path(tempfile.mkdtemp(prefix="postroom-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
