@@ -5,8 +5,8 @@
     mailbox      = ([display-name] "<" [obs-route] addr-spec ">") / addr-spec
     group        = display-name ":" [group-list] ";"
 
-Tolerant: any octets give some list. One pass over the tokens; a comma outside of quotes, comments and routes ends an
-address, whatever else is missing.
+Tolerant: any octets give some list. One pass over the tokens; a comma outside of quotes, comments and routes
+ends an address, whatever else is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ListedAddress:
-    """One entry. A group begins with an entry that has only a mailbox (its name) and ends with one that has nothing."""
+    """One entry. A group begins with one that has only a mailbox (its name), and ends with one that is empty."""
 
     name: bytes | None = None
     route: bytes | None = None
@@ -185,5 +185,5 @@ def _split_bare(words: list[_Word]) -> tuple[bytes, bytes, list[_Word]]:
 
 
 def _is_joined(left: _Word, right: _Word) -> bool:
-    """Whether two tokens belong to one word: nothing between them, or white space around a dot (RFC 5322 §4.4)."""
+    """Whether two tokens are of one word: nothing between them, or white space around a dot (RFC 5322 §4.4)."""
     return not right.spaced or left.text.endswith(b".") or right.text.startswith(b".")
