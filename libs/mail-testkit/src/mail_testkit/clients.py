@@ -118,7 +118,7 @@ def open_pop3(postroom: RunningPostroom, user: User) -> poplib.POP3:
 def retrieve(client: poplib.POP3, number: int) -> bytes:
     """RETR, exact: poplib's own splits at bare LF and refuses long lines."""
     client._shortcmd(f"RETR {number}")  # type: ignore[attr-defined]
-    file = client.file  # type: ignore[attr-defined]
+    file = client.file
     pieces: list[bytes] = []
     at_line_start = True
     while True:

@@ -1,0 +1,180 @@
+"""IMAP's grammar: known answers, near misses, and the same commands however the octets are cut."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mail_proto.imap import commands as c
+from mail_proto.imap import dates, sequence, utf7
+from mail_proto.imap.fetch_items import Attribute, Section
+from mail_proto.imap.framing import (
+    MAX_LINE_OCTETS,
+    ContinuationNeeded,
+    Event,
+    Framing,
+    FramingLost,
+    Line,
+    LiteralRefused,
+)
+from mail_proto.imap.search_keys import AllOf, HasFlag, InHeader, Not, matches
+from mail_proto.imap.sequence import SequenceSet
+
+
+def events(framing: Framing, *pieces: bytes) -> list[Event]:
+    found: list[Event] = []
+    for piece in pieces:
+        framing.feed(piece)
+        while (event := framing.next_event()) is not None:
+            found.append(event)
+    return found
+
+
+STREAM = (
+    b'a1 LOGIN {5}\r\nalice "pass word"\r\na2 APPEND INBOX (\\Seen) {7+}\r\nx\r\n{3}y\r\n'
+    b"a3 NOOP\na4 LOGIN {3+}\r\na\r\n {2+}\r\n\x00\xff\r\n"
+)
+COMMANDS = [
+    Line(b'a1 LOGIN {5}\r\nalice "pass word"'),
+    Line(b"a2 APPEND INBOX (\\Seen) {7+}\r\nx\r\n{3}y"),
+    Line(b"a3 NOOP"),
+    Line(b"a4 LOGIN {3+}\r\na\r\n {2+}\r\n\x00\xff"),
+]
+
+
+def test_lines_and_literals() -> None:
+    found = events(Framing(1000), STREAM)
+    assert [event for event in found if isinstance(event, Line)] == COMMANDS
+    assert found.count(ContinuationNeeded()) == 1, "only the literal without + is waited for"
+
+
+@given(st.lists(st.integers(min_value=1, max_value=len(STREAM) - 1), max_size=20))
+def test_cutting_changes_nothing(cuts: list[int]) -> None:
+    borders = [0, *sorted(set(cuts)), len(STREAM)]
+    pieces = [STREAM[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    assert [event for event in events(Framing(1000), *pieces) if isinstance(event, Line)] == COMMANDS
+
+
+def test_a_literal_that_is_too_large() -> None:
+    assert events(Framing(10), b"a APPEND x {11}\r\n") == [LiteralRefused(b"a", is_append=True)]
+    found = events(Framing(10), b"a APPEND x {11+}\r\n" + b"y" * 11 + b" rest\r\nb NOOP\r\n")
+    assert found == [LiteralRefused(b"a", is_append=True), Line(b"b NOOP")]
+    assert events(Framing(10), b"a LOGIN {99999999}\r\n") == [LiteralRefused(b"a", is_append=False)]
+
+
+def test_lines_without_end_and_literals_beyond_measure() -> None:
+    with pytest.raises(FramingLost):
+        events(Framing(10), b"x" * (MAX_LINE_OCTETS + 1))
+    with pytest.raises(FramingLost):
+        events(Framing(10), b"a APPEND x {999999999999+}\r\n")
+    many = b"a LOGIN" + b" {1+}\r\nx" * (MAX_LINE_OCTETS // 5 + 1) + b"\r\n"
+    with pytest.raises(FramingLost):
+        events(Framing(10), many)
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
+    try:
+        c.parse_command(octets)
+    except c.TaggedFault as fault:
+        assert fault.fault.reply(fault.tag).endswith(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (b"a NOOP", c.Simple("NOOP")),
+        (b"a noop  ", c.Simple("NOOP")),
+        (b'a LOGIN "al\\"ice" {3}\r\nabc', c.Login('al"ice', "abc")),
+        (b"a SELECT inBox", c.Select("INBOX", read_only=False)),
+        (b"a EXAMINE &ZeVnLIqe-", c.Select("日本語", read_only=True)),
+        (b'a LIST "" %', c.ListMailboxes("", ("%",))),
+        (b'a LIST (SPECIAL-USE) "" ("*" "x") RETURN (CHILDREN)',
+         c.ListMailboxes("", ("*", "x"), select=frozenset({"SPECIAL-USE"}), wanted=frozenset({"CHILDREN"}))),
+        (b"a STATUS blurdybloop (UIDNEXT MESSAGES)", c.Status("blurdybloop", ("UIDNEXT", "MESSAGES"))),
+        (b"a FETCH 2:4 ALL", c.Fetch(SequenceSet(((2, 4),)), tuple(
+            Attribute(n) for n in ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE")), by_uid=False)),
+        (b"a UID FETCH 4 BODY.PEEK[4.2.HEADER]<0.1024>", c.Fetch(SequenceSet(((4, 4),)), (
+            Section(b"BODY[4.2.HEADER]", (4, 2), "HEADER", (), (0, 1024), sets_seen=False),), by_uid=True)),
+        (b"a STORE 2:4 +FLAGS.SILENT (\\Deleted)",
+         c.StoreFlags(SequenceSet(((2, 4),)), "add", ("\\Deleted",), silent=True, by_uid=False)),
+        (b"a UID EXPUNGE 3:*", c.Expunge(SequenceSet(((3, 0),)))),
+        (b"a UID MOVE 1 x", c.Copy(SequenceSet(((1, 1),)), "x", by_uid=True, move=True)),
+        (b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc',
+         c.Append("x", ("\\Seen",), datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC), b"abc")),
+        (b'a SEARCH FLAGGED NOT FROM "Smith"',
+         c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "smith")))), by_uid=False)),
+    ],
+)  # fmt: skip
+def test_commands(line: bytes, command: c.Command) -> None:
+    assert c.parse_command(line) == (b"a", command)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"a", b"a ", b"a FROB", b"a NOOP x", b"a LOGIN x", b"a UID NOOP", b"a FETCH 0 FLAGS", b"a FETCH 1",
+        b"a FETCH 1 ()", b"a FETCH 1 (FLAGS", b"a FETCH 1 BODY[", b"a FETCH 1 BODY[MIME]", b"a FETCH 1 BODY[]<1>",
+        b"a FETCH 1 BODY[HEADER.FIELDS ()]", b"a STORE 1 FLAGS", b"a SEARCH", b"a SEARCH FROM", b"a SEARCH ON 1-Foo-2000",
+        b"a SEARCH " + b"(" * 60 + b"ALL" + b")" * 60, b"a STATUS x ()", b"a STATUS x (FOO)", b"a FETCH 4294967296 FLAGS",
+        b"a APPEND x (\\Seen) y", b"a SELECT &", b'a LOGIN "a\\x" b', b"+ NOOP", b"a LOGIN {9}\r\nabc d",
+    ],
+)  # fmt: skip
+def test_near_misses(line: bytes) -> None:
+    with pytest.raises(c.TaggedFault):
+        c.parse_command(line)
+
+
+def test_an_unknown_charset_has_its_own_answer() -> None:
+    with pytest.raises(c.TaggedFault) as caught:
+        c.parse_command(b"a SEARCH CHARSET KLINGON TEXT x")
+    assert caught.value.fault.reply(b"a").startswith(b"a NO [BADCHARSET (US-ASCII UTF-8)]")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_modified_utf7_comes_back(name: str) -> None:
+    encoded = utf7.encode(name)
+    assert encoded.isascii()
+    assert utf7.decode(encoded) == name
+
+
+def test_modified_utf7_examples() -> None:
+    assert utf7.encode("~peter/mail/台北/日本語") == b"~peter/mail/&U,BTFw-/&ZeVnLIqe-"
+    assert utf7.encode("a&b") == b"a&-b"
+    assert utf7.decode("Entwürfe".encode()) == "Entwürfe"
+    with pytest.raises(ValueError, match="unfinished"):
+        utf7.decode(b"a&b")
+
+
+@given(st.sets(st.integers(min_value=1, max_value=60)), st.sets(st.integers(min_value=1, max_value=60), min_size=1))
+def test_sets_select_what_they_name(known: set[int], wanted: set[int]) -> None:
+    parsed = sequence.parse(sequence.render(sorted(wanted)))
+    assert parsed.select(sorted(known)) == sorted(known & wanted)
+
+
+def test_sets_with_a_star() -> None:
+    assert sequence.parse(b"*").select([3, 7]) == [7]
+    assert sequence.parse(b"9:*").select([3, 7]) == [7], "RFC 3501 §6.4.8: the largest is always in it"
+    assert sequence.parse(b"*:5").select([3, 5, 7]) == [5, 7]
+    assert sequence.parse(b"1:*,2,1:3").select([]) == []
+
+
+def test_dates() -> None:
+    assert dates.render_date_time(981173106) == b'" 3-Feb-2001 04:05:06 +0000"'
+    assert int(dates.parse_date_time(" 3-Feb-2001 05:05:06 +0100").timestamp()) == 981173106
+    for text in ("31-Feb-2001 00:00:00 +0000", "1-Foo-2001 00:00:00 +0000", "now"):
+        with pytest.raises(ValueError):
+            dates.parse_date_time(text)
+
+
+def test_what_is_not_known_yet_stays_open() -> None:
+    open_key, closed = InHeader(b"X", "y"), HasFlag("\\seen")
+
+    def test(key: object) -> bool | None:
+        return None if key == open_key else True
+
+    assert matches(AllOf((open_key, Not(closed))), test) is False
+    assert matches(AllOf((open_key, closed)), test) is None
