@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -52,7 +53,7 @@ def test_cutting_changes_nothing(cuts: list[int]) -> None:
     borders = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
     found: list[object] = []
     machine = session()
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         for received in machine.receive(stream[start:end]):
             found.append(received)
             if isinstance(received, User):

@@ -61,7 +61,7 @@ def test_a_bounce_is_a_report() -> None:
     assert b"secret body" not in octets
     message = message_from_bytes(octets, policy=SMTP)
     assert message.get_content_type() == "multipart/report"
-    assert message["To"] == "<me@here.test>"
+    assert message["To"] == "me@here.test"
     explanation, status, returned = message.iter_parts()  # type: ignore[attr-defined]
     assert "mx.b.test said: 550 no such user" in explanation.get_content()
     groups = status.get_payload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ PIECES = st.lists(st.sampled_from([b".", b"\r\n", b"\n", b"\r", b"a", b"..", b"\
 def decoded(octets: bytes, cuts: list[int], limit: int = 10_000) -> DataDecoder:
     decoder = DataDecoder(limit)
     borders = [0, *sorted({cut for cut in cuts if cut < len(octets)}), len(octets)]
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         if decoder.state is DataState.READING:
             decoder.feed(octets[start:end])
     return decoder

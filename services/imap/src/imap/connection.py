@@ -37,7 +37,7 @@ RECHECK_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 5.0
 MAX_ERRORS: Final = 20
 CAPABILITIES: Final = (
-    "IMAP4rev1 LITERAL+ SASL-IR ID IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE APPENDLIMIT="
+    "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE APPENDLIMIT="
 )
 
 _CODES: Final[dict[type[store_errors.StoreError], str]] = {
@@ -73,7 +73,7 @@ class Connection:
         self._secure = secure
         peer = writer.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "unknown"
-        self._framing = Framing(shared.settings.max_message_octets)
+        self._framing = Framing()
         self._session = Session(shared, self._send)
         self._logins = Logins(shared.settings.login_failure_delay_s, self._peer)
         self._login_deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
@@ -144,10 +144,16 @@ class Connection:
                 case ContinuationNeeded():
                     await self._send(b"+ go on\r\n")
                 case LiteralRefused(tag, is_append):
-                    fault = Refused("the message is too large", "TOOBIG") if is_append else None
-                    await self._fail(tag, fault or SyntaxFault("the literal is too large"))
+                    await self._fail(tag, self._literal_fault(is_append=is_append))
                 case None:
                     await self._read()
+
+    def _literal_fault(self, *, is_append: bool) -> ImapFault:
+        if not is_append:
+            return SyntaxFault("the literal is too large")
+        if self._session.principal is None:
+            return SyntaxFault(f"not allowed {self._session.state.value}")
+        return Refused("the message is too large", "TOOBIG")
 
     async def _read(self) -> None:
         timeout_s = IDLE_TIMEOUT_S
@@ -217,6 +223,9 @@ class Connection:
             case c.Identify():
                 await self._send(b'* ID ("name" "Postroom")\r\n')
                 return Done("that is who we are")
+            case c.Enable():
+                await self._send(b"* ENABLED\r\n")  # of what we offer nothing has to be enabled
+                return Done("nothing to enable")
             case c.Login(user, password):
                 return await self._log_in(user, password, watching)
             case c.Authenticate():
@@ -288,7 +297,7 @@ class Connection:
 
     async def _start_tls(self, tag: bytes) -> None:
         if self._secure or self._tls is None:
-            raise SyntaxFault("TLS is active already" if self._secure else "TLS isn't available")
+            raise SyntaxFault("TLS is active already" if self._secure else "TLS isn't offered here")
         self._writer.write(status(tag, b"OK", "begin TLS"))
         await upgrade(self._reader, self._writer, self._tls)
         # What came in clear behind the command is forgotten (RFC 3501 §6.2.1).
@@ -304,6 +313,7 @@ class Connection:
 
     async def _logged_in(self, principal: Principal, watching: ExitStack) -> None:
         self._session.principal = principal
+        self._framing.max_append_octets = self._shared.settings.max_message_octets
         self._session.watch = watching.enter_context(self._shared.watches.watching(principal.account_id))
         await self._shared.watches.subscribe(principal.account_id)
 

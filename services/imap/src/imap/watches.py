@@ -29,6 +29,7 @@ class _Account:
     def __init__(self) -> None:
         self.watches: set[Watch] = set()
         self.subscription: Subscription | None = None
+        self.subscribing = asyncio.Lock()
 
 
 class Watches:
@@ -57,13 +58,16 @@ class Watches:
 
     async def subscribe(self, account_id: UUID) -> None:
         """Make sure that there is a subscription; without a connection it follows later."""
-        account = self._accounts[account_id]
-        if account.subscription is not None or not self._bus.connected:
+        account = self._accounts.get(account_id)
+        if account is None:
             return
-        try:
-            account.subscription = await self._bus.subscribe(mailbox_subject(account_id), self._notified)
-        except BusUnavailable as error:
-            log.info("subscribe_failed", error=str(error))
+        async with account.subscribing:
+            if account.subscription is not None or not account.watches or not self._bus.connected:
+                return
+            try:
+                account.subscription = await self._bus.subscribe(mailbox_subject(account_id), self._notified)
+            except BusUnavailable as error:
+                log.info("subscribe_failed", error=str(error))
 
     async def release(self, account_id: UUID) -> None:
         """Give the subscription up when nobody watches the account any more."""
@@ -71,7 +75,9 @@ class Watches:
         if account is None or account.watches:
             return
         del self._accounts[account_id]
-        if account.subscription is not None:
+        async with account.subscribing:  # one that is under way has to be given up too
+            if account.subscription is None:
+                return
             try:
                 await account.subscription.unsubscribe()
             except (NatsError, OSError) as error:

@@ -14,7 +14,8 @@ from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items
 from mail_proto.imap.search_keys import SearchKey, SearchParser
 from mail_proto.imap.sequence import SequenceSet
 
-STATUS_ITEMS: Final = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"})
+# RFC 3501 §6.3.10; APPENDLIMIT: RFC 7889 §3.
+STATUS_ITEMS: Final = frozenset({"APPENDLIMIT", "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"})
 MAX_PATTERNS: Final = 100
 
 
@@ -42,6 +43,13 @@ class Login:
 @dataclass(frozen=True, slots=True)
 class Identify:
     """ID (RFC 2971)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """ENABLE (RFC 5161); the names in upper case."""
+
+    extensions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,7 @@ Command = (
     | Authenticate
     | Login
     | Identify
+    | Enable
     | Select
     | OnMailbox
     | Rename
@@ -218,6 +227,13 @@ def _identify(cursor: Cursor, name: str) -> Command:
     return Identify()
 
 
+def _enable(cursor: Cursor, name: str) -> Command:
+    extensions = [cursor.keyword()]
+    while cursor.skip(b" ") and not cursor.at_end:
+        extensions.append(cursor.keyword())
+    return Enable(tuple(extensions))
+
+
 def _select(cursor: Cursor, name: str) -> Command:
     return Select(cursor.mailbox(), read_only=name == "EXAMINE")
 
@@ -299,6 +315,7 @@ _COMMANDS: Final[dict[str, Callable[[Cursor, str], Command]]] = {
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ID": _identify,
+    "ENABLE": _enable,
     "SELECT": _select,
     "EXAMINE": _select,
     "CREATE": _on_mailbox,

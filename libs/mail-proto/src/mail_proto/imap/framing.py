@@ -48,10 +48,13 @@ Event = Line | ContinuationNeeded | LiteralRefused
 
 
 class Framing:
-    """Feed it octets, take events; None means that more octets are needed."""
+    """Feed it octets, take events; None means that more octets are needed.
 
-    def __init__(self, max_append_octets: int) -> None:
-        self._max_append = max_append_octets
+    `max_append_octets` bounds the literals of APPEND; raise it once the client has logged in.
+    """
+
+    def __init__(self, max_append_octets: int = 0) -> None:
+        self.max_append_octets = max_append_octets
         self._buffer = bytearray()
         self._searched = 0
         self._command = bytearray()
@@ -64,7 +67,7 @@ class Framing:
 
     def clear(self) -> None:
         """Forget everything: TLS has begun (RFC 3501 §6.2.1)."""
-        self.__init__(self._max_append)  # type: ignore[misc]
+        self.__init__(self.max_append_octets)  # type: ignore[misc]
 
     def next_event(self) -> Event | None:
         """Raises FramingLost: a line or a literal has no acceptable end."""
@@ -75,8 +78,7 @@ class Framing:
             if line is None:
                 return None
             if self._dropping:
-                self._dropping = False
-                self._reset()
+                self._drop_line(line)
                 continue
             self._command += line
             self._line_octets += len(line)
@@ -90,6 +92,20 @@ class Framing:
             event = self._begin_literal(int(literal[1]), waits=not literal[2])
             if event is not None:
                 return event
+
+    def _drop_line(self, line: bytes) -> None:
+        """The rest of a refused command: its further literals are no commands."""
+        literal = _LITERAL.search(line)
+        if literal is not None and literal[2]:
+            self._skip(int(literal[1]))
+        else:
+            self._dropping = False
+            self._reset()
+
+    def _skip(self, size: int) -> None:
+        if size > MAX_SKIPPED_OCTETS:
+            raise FramingLost("literal too large")
+        self._skipped, self._dropping = size, True
 
     def _reset(self) -> None:
         self._command.clear()
@@ -122,14 +138,13 @@ class Framing:
 
     def _begin_literal(self, size: int, *, waits: bool) -> Event | None:
         is_append = _APPEND.match(self._command) is not None
-        limit = self._max_append if is_append else MAX_LITERALS_OCTETS
-        if size + self._literal_octets > limit + (MAX_LITERALS_OCTETS if is_append else 0):
+        limit = self.max_append_octets if is_append else MAX_LITERALS_OCTETS
+        together = limit + MAX_LITERALS_OCTETS if is_append else limit
+        if size > limit or size + self._literal_octets > together:
             tag = bytes(self._command).partition(b" ")[0]
             self._reset()
             if not waits:
-                if size > MAX_SKIPPED_OCTETS:
-                    raise FramingLost("literal too large")
-                self._skipped, self._dropping = size, True
+                self._skip(size)
             return LiteralRefused(tag, is_append)
         self._literal_octets += size
         self._command += b"\r\n"

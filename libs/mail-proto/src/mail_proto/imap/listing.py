@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mail_proto.imap import render
 from mail_proto.imap.commands import ListMailboxes
+
+# Neighbouring wildcards are one: `*` swallows `%`.
+_PIECE: Final = re.compile(r"[*%]+|[^*%]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,11 @@ def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[byt
     if not command.is_lsub and "" in command.patterns:
         yield b'* LIST (\\Noselect) "/" ""\r\n'  # RFC 3501 §6.3.8: asks for the separator only
         return
-    patterns = [_compiled(command.reference + pattern) for pattern in command.patterns]
+    patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
     parents = {superior for mailbox in mailboxes for superior in _superiors(mailbox.name)}
     shown = [mailbox for mailbox in mailboxes if _selected(command, mailbox)]
     for mailbox in shown:
-        if any(pattern.fullmatch(mailbox.name) for pattern in patterns):
+        if any(pattern.matches(mailbox.name) for pattern in patterns):
             attributes = _attributes(command, mailbox, parents)
             yield b'* %b %b "/" %b\r\n' % (word, render.flags(attributes), render.mailbox(mailbox.name))
     if command.is_lsub:
@@ -53,13 +57,13 @@ def _attributes(command: ListMailboxes, mailbox: Listed, parents: Collection[str
     return attributes
 
 
-def _lsub_superiors(patterns: Sequence[re.Pattern[str]], shown: Sequence[Listed]) -> Iterator[bytes]:
+def _lsub_superiors(patterns: Sequence[Pattern], shown: Sequence[Listed]) -> Iterator[bytes]:
     """RFC 3501 §6.3.9: with `%`, a name whose inferiors only are subscribed is shown as \\Noselect."""
     names = {mailbox.name for mailbox in shown}
     superiors = {superior for name in names for superior in _superiors(name)}
     for name in sorted(superiors - names):
-        inferior_matches = any(pattern.fullmatch(other) for pattern in patterns for other in names)
-        if not inferior_matches and any(pattern.fullmatch(name) for pattern in patterns):
+        inferior_matches = any(pattern.matches(other) for pattern in patterns for other in names)
+        if not inferior_matches and any(pattern.matches(name) for pattern in patterns):
             yield b'* LSUB (\\Noselect) "/" %b\r\n' % render.mailbox(name)
 
 
@@ -67,16 +71,43 @@ def _superiors(name: str) -> Iterator[str]:
     return (name[:at] for at, character in enumerate(name) if character == "/")
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """`*` matches anything, `%` anything but the separator; INBOX in any case."""
-    head, separator, rest = pattern.partition("/")
-    if head.upper() == "INBOX":
-        pattern = "INBOX" + separator + rest
-    # Neighbouring wildcards collapse: `*` swallows `%`, so that no pattern takes exponential time.
-    pieces: list[str] = []
-    for piece in re.findall(r"[*%]+|[^*%]+", pattern):
-        if piece[0] in "*%":
-            pieces.append(".*" if "*" in piece else "[^/]*")
-        else:
-            pieces.append(re.escape(piece))
-    return re.compile("".join(pieces), re.DOTALL)
+class Pattern:
+    """`*` matches anything, `%` anything but the separator; INBOX in any case (RFC 3501 §6.3.8).
+
+    Not a regular expression: `%a%a%a…` would take one for ever.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        head, separator, rest = pattern.partition("/")
+        if head.upper() == "INBOX":
+            pattern = "INBOX" + separator + rest
+        self._pieces: list[str] = _PIECE.findall(pattern)
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole name matches; time grows with the name's length squared at most."""
+        reached = {0}
+        for piece in self._pieces:
+            if "*" in piece:
+                reached = set(range(min(reached), len(name) + 1))
+            elif piece[0] == "%":
+                reached = {end for start in _run_starts(name, reached) for end in _run(name, start)}
+            else:
+                reached = {at + len(piece) for at in reached if name.startswith(piece, at)}
+            if not reached:
+                return False
+        return len(name) in reached
+
+
+def _run_starts(name: str, reached: Collection[int]) -> Iterator[int]:
+    """The first position reached on each level: `%` from there covers those behind it."""
+    level_end = -1
+    for at in sorted(reached):
+        if at > level_end:
+            yield at
+            end = name.find("/", at)
+            level_end = len(name) if end < 0 else end
+
+
+def _run(name: str, start: int) -> range:
+    end = name.find("/", start)
+    return range(start, (len(name) if end < 0 else end) + 1)

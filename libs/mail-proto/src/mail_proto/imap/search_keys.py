@@ -130,7 +130,10 @@ class SearchParser:
             raise SyntaxFault("the search is too complex")
         cursor = self._cursor
         if cursor.looking_at(b"("):
-            return AllOf(tuple(cursor.parenthesised(lambda: self.key(depth + 1))))
+            keys = cursor.parenthesised(lambda: self.key(depth + 1))
+            if not keys:
+                raise SyntaxFault("there is nothing between the parentheses")
+            return AllOf(tuple(keys))
         if cursor.octets[cursor.at : cursor.at + 1] in b"0123456789*" and not cursor.at_end:
             return Numbers(cursor.sequence_set(), are_uids=False)
         word = cursor.keyword()

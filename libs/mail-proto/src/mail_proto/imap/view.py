@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from mail_proto.imap import render
+from mail_proto.imap.errors import SyntaxFault
 from mail_proto.imap.sequence import SequenceSet
 
 SYSTEM_FLAGS: Final = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
@@ -67,9 +68,15 @@ class View:
         return uid in self._gone
 
     def select(self, wanted: SequenceSet, *, by_uid: bool) -> list[int]:
-        """The uids of the messages in a set of numbers or uids, ascending."""
+        """The uids of the messages in a set of numbers or uids, ascending.
+
+        Raises SyntaxFault: a number that no message has (RFC 3501 §9, seq-number). Uids may be absent.
+        """
         if by_uid:
             return wanted.select(self.uids)
+        # `6:*` in a mailbox of five is let through: clients ask so for what is new.
+        if any(max(pair) > len(self.uids) and 0 not in pair for pair in wanted.ranges):
+            raise SyntaxFault(f"there are only {len(self.uids)} messages")
         return [self.uids[number - 1] for number in wanted.select(range(1, len(self.uids) + 1))]
 
     def first_unseen(self) -> int | None:

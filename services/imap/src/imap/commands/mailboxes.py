@@ -53,13 +53,15 @@ async def list_mailboxes(session: Session, command: ListMailboxes) -> Done:
 
 async def status(session: Session, command: Status) -> Done:
     mailbox = await session.find_mailbox(command.mailbox)
-    items = b" ".join(b"%b %d" % (item.encode("ascii"), _status_item(mailbox, item)) for item in command.items)
+    items = b" ".join(b"%b %d" % (item.encode("ascii"), _status_item(session, mailbox, item)) for item in command.items)
     await session.send(b"* STATUS %b (%b)\r\n" % (render.mailbox(mailbox.name), items))
     return Done("status")
 
 
-def _status_item(mailbox: Mailbox, item: str) -> int:
+def _status_item(session: Session, mailbox: Mailbox, item: str) -> int:
     match item:
+        case "APPENDLIMIT":
+            return session.shared.settings.max_message_octets
         case "MESSAGES":
             return mailbox.messages
         case "UIDNEXT":

@@ -40,9 +40,9 @@ async def copy(session: Session, command: Copy) -> Done:
     """COPY (RFC 3501 §6.4.7), MOVE (RFC 6851), with the uids of both sides (RFC 4315 §3)."""
     selected = writable(session) if command.move else session.selected
     assert selected is not None, "checked by states.check_allowed"
-    uids = selected.view.select(command.messages, by_uid=command.by_uid)
     try:
         target = await session.find_mailbox(command.mailbox)
+        uids = selected.view.select(command.messages, by_uid=command.by_uid)
         if not uids:
             return Done("no such messages")
         wanted = wire.CopyMessages(uids=uids, target_id=target.id, move=command.move)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from email.utils import parsedate
 from typing import Final
 
 from imap.session import Done, Session
@@ -29,6 +30,7 @@ from mail_runtime.contracts.store import Summary
 
 BATCH_MESSAGES: Final = 500
 BATCH_BODIES: Final = 16
+YIELD_MESSAGES: Final = 5_000
 
 Test = Callable[[SearchKey], bool | None]
 
@@ -40,7 +42,9 @@ async def search(session: Session, command: Search) -> Done:
     members = _resolve_sets(command.key, view)
     found: set[int] = set()
     undecided: list[Message] = []
-    for uid in view.uids:
+    for number, uid in enumerate(view.uids, 1):
+        if number % YIELD_MESSAGES == 0:
+            await asyncio.sleep(0)  # other sessions go on meanwhile
         message = view.message(uid)
         result = matches(command.key, lambda key, m=message: _known(key, m, members))  # type: ignore[misc]
         if result:
@@ -76,15 +80,22 @@ def _known(key: SearchKey, message: Message, members: Members) -> bool | None:
         case Size(limit, larger):
             return message.octets > limit if larger else message.octets < limit
         case Received(first, end):
-            return _within(message.internal_date, first, end)
+            return _within(datetime.fromtimestamp(message.internal_date, UTC).date(), first, end)
     return None
 
 
-def _within(seconds: int | None, first: date | None, end: date | None) -> bool:
-    if seconds is None:
-        return False
-    day = datetime.fromtimestamp(seconds, UTC).date()
+def _within(day: date, first: date | None, end: date | None) -> bool:
     return (first is None or day >= first) and (end is None or day < end)
+
+
+def _sent_day(header: bytes) -> date | None:
+    """The day as the Date field says it, whatever its zone (RFC 3501 §6.4.4: disregarding time and time zone)."""
+    value = headers.field(header, b"Date")
+    parsed = None if value is None else parsedate(value.decode("latin-1"))
+    try:
+        return None if parsed is None else date(*parsed[:3])
+    except (ValueError, OverflowError):
+        return None
 
 
 async def _by_contents(session: Session, key: SearchKey, undecided: Sequence[Message], members: Members) -> set[int]:
@@ -132,7 +143,8 @@ class _Contents:
     def __call__(self, key: SearchKey) -> bool | None:
         match key:
             case Sent(first, end):
-                return _within(self._summary.sent_date, first, end)
+                day = _sent_day(self._summary.header)
+                return day is not None and _within(day, first, end)
             case InHeader(name, text):
                 return any(text in value for value in self._values(name))
             case InText(text, header_too):
