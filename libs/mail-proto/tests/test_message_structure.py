@@ -20,8 +20,8 @@ NESTED = (
 )
 FRAGMENTS = st.sampled_from(
     [b"--b", b"--b--", b"\r\n", b"\n", b"\r", b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: ",
-     b":", b" ", b"Content-Type: message/rfc822", b"boundary=\"", b"\"", b"\x00", b"\xff", b"=?utf-8?q?x", b"From: (((", b"To: <a@b",
-     b";", b"group:", b"Date: 1", b"\t", b"\\"]
+     b":", b" ", b"Content-Type: message/rfc822", b"boundary=\"", b"\"", b"\x00", b"\xff", b"=?utf-8?q?x", b"From: (((",
+     b"To: <a@b", b";", b"group:", b"Date: 1", b"\t", b"\\"]
 )  # fmt: skip
 
 

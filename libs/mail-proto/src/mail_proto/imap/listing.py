@@ -62,8 +62,9 @@ def _lsub_superiors(patterns: Sequence[Pattern], shown: Sequence[Listed]) -> Ite
     names = {mailbox.name for mailbox in shown}
     superiors = {superior for name in names for superior in _superiors(name)}
     for name in sorted(superiors - names):
-        inferior_matches = any(pattern.matches(other) for pattern in patterns for other in names)
-        if not inferior_matches and any(pattern.matches(name) for pattern in patterns):
+        inferiors = [other for other in names if other.startswith(name + "/")]
+        shown_already = any(pattern.matches(inferior) for pattern in patterns for inferior in inferiors)
+        if not shown_already and any(pattern.matches(name) for pattern in patterns):
             yield b'* LSUB (\\Noselect) "/" %b\r\n' % render.mailbox(name)
 
 
