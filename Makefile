@@ -21,10 +21,8 @@ install: $(STAMP) ## make .venv and install everything that is needed
 $(STAMP): requirements/dev.txt $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Postroom needs Python 3.11 or newer: set PYTHON to it")'
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing the libraries (once; about a minute)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes --requirement requirements/dev.txt \
-		| grep -E '^(Collecting|Installing|ERROR)' || true
-	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || true
+	@echo "installing the libraries (once; a minute or two)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	@echo "installing Postroom's own parts"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(foreach part,$(DISTRIBUTIONS),--editable $(part))
