@@ -39,7 +39,7 @@ def _complete(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except LaunchError as error:
-        Console(stderr=True).print(f"postroom: {error}", style="red", highlight=False, markup=False)
+        Console(stderr=True).print(f"postroom: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
