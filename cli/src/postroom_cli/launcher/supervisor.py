@@ -132,9 +132,9 @@ class Supervisor:
     async def wait_ready(self, timeout_s: float, on_ready: Callable[[str], None]) -> None:
         """Return when all serve. Raises LaunchError: one doesn't in time, or can't be started."""
         try:
-            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(timeout_s):
                 for supervised in self.supervised.values():
-                    group.create_task(self._wait_ready(supervised, on_ready))
+                    await self._wait_ready(supervised, on_ready)
         except TimeoutError:
             silent = [s for s in self.supervised.values() if not await s.program.ready()]
             lines = "\n".join(f"    {s.program.name}: {line}" for s in silent for line in s.last_lines())
