@@ -27,19 +27,23 @@ def send(postroom: RunningPostroom, user: User, octets: Sequence[bytes]) -> None
             assert send_octets(client, "bench@elsewhere.test", [user.address], message)[0] == 250
 
 
-def wait_until_visible(postroom: RunningPostroom, users: Sequence[User], number: int) -> None:
-    for user in users:
-        client = imaplib.IMAP4(HOST, postroom.ports["imap"])
-        client.login(user.address, user.password)
+def open_imap(postroom: RunningPostroom, user: User) -> imaplib.IMAP4:
+    client = imaplib.IMAP4(HOST, postroom.ports["imap"])
+    client.login(user.address, user.password)
+    return client
+
+
+def wait_until_visible(readers: Sequence[imaplib.IMAP4], number: int) -> None:
+    for client in readers:
         while int(client.select("INBOX")[1][0] or b"0") < number:
             time.sleep(0.01)
-        client.logout()
 
 
 def measure(postroom: RunningPostroom, connections: int, number: int) -> dict[str, float]:
     """Seconds and rates of `number` messages over each of `connections` connections."""
     rest = Rest(postroom)
     users = [rest.make_user() for _ in range(connections)]
+    readers = [open_imap(postroom, user) for user in users]
     letters = [messages.as_sent(path) for path in messages.paths()]
     batches = [[letters[(c + n * 7) % len(letters)] for n in range(number)] for c in range(connections)]
     threads = [
@@ -51,8 +55,10 @@ def measure(postroom: RunningPostroom, connections: int, number: int) -> dict[st
     for thread in threads:
         thread.join()
     accepted = time.perf_counter() - started
-    wait_until_visible(postroom, users, number)
+    wait_until_visible(readers, number)
     visible = time.perf_counter() - started
+    for client in readers:
+        client.logout()
     total = connections * number
     return {
         "messages": total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -45,6 +46,18 @@ async def test_errors_are_problem_json(rest: aiohttp.ClientSession, account: Any
             assert (response.status, response.content_type) == (status, "application/problem+json"), problem
             assert problem["status"] == status
             assert problem["detail"]
+
+
+async def test_large_bodies_are_refused_before_they_are_read(rest: aiohttp.ClientSession) -> None:
+    headers = {"Authorization": "Bearer wrong"}
+    async with rest.post("/v1/domains", data=b" " * 1_048_577, headers=headers) as response:
+        assert response.status == 413
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with rest.post("/v1/domains", data=pieces(), headers=headers) as response:
+        assert response.status == 411
 
 
 async def test_reading_mail(rest: aiohttp.ClientSession, store: StoreClient, account: Any) -> None:

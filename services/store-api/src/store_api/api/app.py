@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from store_api.api.internal import routes as internal_routes
+from store_api.api.limits import BodyLimit
 from store_api.api.problems import add_handlers
 from store_api.api.v1 import routes as v1_routes
 from store_api.store import Store
@@ -22,6 +23,7 @@ def create_app(store: Store) -> FastAPI:
     """The application over a running store."""
     app = FastAPI(title="Postroom", version="0.1.0", description=_DESCRIPTION, redoc_url=None)
     app.state.store = store
+    app.add_middleware(BodyLimit)
     add_handlers(app)
     app.include_router(v1_routes.router)
     app.include_router(internal_routes.router)

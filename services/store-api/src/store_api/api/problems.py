@@ -45,8 +45,13 @@ def _answer(request: Request, status: int, detail: str, headers: dict[str, str] 
         headers = {"Retry-After": str(RETRY_AFTER_S), **(headers or {})}
     if request.url.path.startswith("/internal/"):
         return PlainTextResponse(detail, status, headers)
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
+    return problem(status, detail, headers)
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem document as a response."""
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(content.model_dump(), status, headers, "application/problem+json")
 
 
 async def _store_error(request: Request, error: Exception) -> Response:

@@ -1,0 +1,31 @@
+"""How large a request to the public API may be: checked before anything of it is read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from store_api.api.problems import problem
+
+MAX_JSON_OCTETS: Final = 1_048_576
+
+
+class BodyLimit:
+    """Refuses bodies under /v1 that are too large or don't say how large they are (RFC 9110 §15.5.12, §15.5.14)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            headers = Headers(scope=scope)
+            if "transfer-encoding" in headers:
+                await problem(411, "say the length of the body: Content-Length")(scope, receive, send)
+                return
+            if int(headers.get("content-length", "0")) > MAX_JSON_OCTETS:
+                detail = f"the body may have {MAX_JSON_OCTETS} octets"
+                await problem(413, detail, {"Connection": "close"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
