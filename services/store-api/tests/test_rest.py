@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -50,7 +51,7 @@ async def test_errors_are_problem_json(rest: aiohttp.ClientSession, account: Any
 
 async def test_large_bodies_are_refused_before_they_are_read(rest: aiohttp.ClientSession) -> None:
     headers = {"Authorization": "Bearer wrong"}
-    async with rest.post("/v1/domains", data=b" " * 1_048_577, headers=headers) as response:
+    async with rest.post("/v1/domains", data=io.BytesIO(b" " * 1_048_577), headers=headers) as response:
         assert response.status == 413
 
     async def pieces() -> AsyncIterator[bytes]:
