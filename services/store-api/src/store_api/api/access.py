@@ -1,4 +1,7 @@
-"""Who may call: bearer tokens, compared in constant time."""
+"""Who may call: bearer tokens, compared in constant time.
+
+All of these are `async`: FastAPI runs a plain function in a thread, which costs more than the whole call.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from store_api.store import Store
 _bearer = HTTPBearer(auto_error=False, description="the token in POSTROOM_ADMIN_TOKEN")
 
 
-def store_of(request: Request) -> Store:
+async def store_of(request: Request) -> Store:
     """The store that this application serves."""
     store: Store = request.app.state.store
     return store
@@ -23,12 +26,12 @@ TheStore = Annotated[Store, Depends(store_of)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def require_admin(store: TheStore, credentials: Credentials) -> None:
+async def require_admin(store: TheStore, credentials: Credentials) -> None:
     """Raises HTTPException 401."""
     _require(credentials, store.settings.admin_token)
 
 
-def require_service(store: TheStore, credentials: Credentials) -> None:
+async def require_service(store: TheStore, credentials: Credentials) -> None:
     """Raises HTTPException 401."""
     _require(credentials, store.settings.service_token)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
@@ -73,6 +74,10 @@ def _known(error: DBAPIError) -> StoreError | None:
     return None
 
 
+# Statements are constants; parsing one for its names costs 0.1 ms.
+_parsed: Final = lru_cache(maxsize=500)(text)
+
+
 async def run(connection: AsyncConnection, sql: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:
     """Execute one statement with named values."""
-    return await connection.execute(text(sql), values)
+    return await connection.execute(_parsed(sql), values)
