@@ -251,3 +251,31 @@ def test_many_sessions_of_one_mailbox_agree(postroom: RunningPostroom, user: Use
         client.noop()
         assert client.search("ALL") == [1, 2, 3, 4, 5, 10]
         assert client.search("SEEN") == [1, 2, 3, 4]
+
+
+def test_a_huge_header_is_read_in_full(user: User, imap: Connect) -> None:
+    """Longer than what is kept of it for quick answers."""
+    client = imap(user)
+    client.append("INBOX", b"Subject: first\r\n" + b"X-Long: y\r\n" * 40_000 + b"X-Last: here\r\n\r\nbody\r\n")
+    client.select_folder("INBOX")
+    fetched = client.fetch([1], ["BODY.PEEK[HEADER.FIELDS (X-Last)]", "BODY.PEEK[HEADER]"])[1]
+    assert fetched[b"BODY[HEADER.FIELDS (X-LAST)]"] == b"X-Last: here\r\n\r\n"
+    assert fetched[b"BODY[HEADER]"].endswith(b"X-Last: here\r\n\r\n")
+
+
+def test_a_literal_before_login_is_not_taken(postroom: RunningPostroom) -> None:
+    raw = RawClient(postroom)
+    raw.send(b"a APPEND INBOX {50000000}\r\n")
+    assert not raw.line().startswith(b"+"), "nobody fills our memory without a login"
+    raw.close()
+
+
+def test_literals_of_a_refused_command_are_not_commands(postroom: RunningPostroom, user: User) -> None:
+    raw = RawClient(postroom)
+    login = b"LOGIN %b %b" % (user.address.encode(), user.password.encode())
+    raw.ask(b"a " + login)
+    raw.send(b"b RENAME {70000+}\r\n" + b"x" * 70_000 + b" {15+}\r\nc CREATE hidden\r\nd NOOP\r\n")
+    assert raw.answer(b"d").startswith(b"d OK")
+    raw.send(b'e LIST "" hidden\r\n')
+    assert raw.line().startswith(b"e OK"), "nothing was created"
+    raw.close()

@@ -14,7 +14,7 @@ from mail_proto.message.structure import Part, scan
 # Ours. What stands later in a header is in the message, not in its summary.
 MAX_HEADER_OCTETS: Final = 262_144
 # Ours: headers of all parts together that are read for the rendered lists; parts behind that look bare.
-MAX_ALL_HEADERS_OCTETS: Final = 4_194_304
+MAX_ALL_HEADERS_OCTETS: Final = 1_048_576
 _MAX_DATE_OCTETS: Final = 200
 # Years 1 to 9999, what dates of Python and Postgres can hold.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799

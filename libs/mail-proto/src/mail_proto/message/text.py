@@ -14,8 +14,8 @@ from mail_proto.message.structure import Part
 # What is decoded of one message at most: search and display need no more.
 MAX_TEXT_OCTETS: Final = 1_048_576
 
-_HIDDEN: Final = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_TAG: Final = re.compile(r"<[^<>]*>")
+_HIDDEN: Final = ("script", "style", "head")
+_TAG_NAME: Final = re.compile(r"/?[a-z0-9]*+")
 
 
 def searchable(octets: bytes, root: Part) -> str:
@@ -47,4 +47,30 @@ def part_text(octets: bytes, part: Part, limit: int = MAX_TEXT_OCTETS) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text)))
+    try:
+        return html.unescape(_without_tags(text))
+    except ValueError:  # a character reference with more digits than int() takes
+        return _without_tags(text)
+
+
+def _without_tags(text: str) -> str:
+    """One pass: each search begins where the last one ended, and one that finds nothing ends it."""
+    kept: list[str] = []
+    position, hidden = 0, ""
+    while (start := text.find("<", position)) >= 0:
+        if not hidden:
+            kept += (text[position:start], " ")
+        closer = "-->" if text.startswith("<!--", start) else ">"
+        end = text.find(closer, start)
+        if end < 0:
+            return "".join(kept)
+        found = _TAG_NAME.match(text[start + 1 : start + 16].lower())
+        name = found[0] if found else ""
+        if hidden:
+            hidden = "" if name == "/" + hidden else hidden
+        elif name in _HIDDEN:
+            hidden = name
+        position = end + len(closer)
+    if not hidden:
+        kept.append(text[position:])
+    return "".join(kept)

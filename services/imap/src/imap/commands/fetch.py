@@ -60,6 +60,7 @@ class _Fetching:
         self._session, self._selected, self._items = session, selected, items
         sections = [item for item in items if isinstance(item, Section)]
         self.needs_bodies = any(not item.is_header for item in sections)
+        self._reads_headers = any(item.is_header for item in sections)
         named = {item.name for item in items if isinstance(item, Attribute)}
         self._needs_summaries = bool(sections) or not _SUMMARISED.isdisjoint(named)
         self._sets_seen = any(item.sets_seen for item in sections) and not selected.read_only
@@ -74,30 +75,36 @@ class _Fetching:
         if self._needs_summaries:
             summaries = await contents.summaries(account_id, blob_ids)
             batch = self._present(batch, summaries.keys())
-        if self.needs_bodies:
-            bodies = await self._bodies(batch)
-            batch = self._present(batch, bodies.keys())
+        wanted = [m.blob_id for m in batch if self.needs_bodies or self._is_capped(summaries.get(m.blob_id))]
+        if wanted:
+            bodies = await self._bodies(wanted)
+            gone = set(wanted) - bodies.keys()
+            batch = self._present(batch, {m.blob_id for m in batch} - gone)
         seen = await self._set_seen(batch) if self._sets_seen else set()
         return b"".join(
             self._response(message, summaries.get(message.blob_id), bodies.get(message.blob_id), message.uid in seen)
             for message in batch
         )
 
+    def _is_capped(self, summary: Summary | None) -> bool:
+        """Whether header fields are asked for that may not be in the summary: it keeps only so much of a header."""
+        return self._reads_headers and summary is not None and len(summary.header) < summary.root.body_start
+
     def _present(self, batch: Sequence[Message], blob_ids: Collection[UUID]) -> list[Message]:
         present = [message for message in batch if message.blob_id in blob_ids]
         self.missed = self.missed or len(present) < len(batch)
         return present
 
-    async def _bodies(self, batch: Sequence[Message]) -> dict[UUID, bytes]:
+    async def _bodies(self, blob_ids: Sequence[UUID]) -> dict[UUID, bytes]:
         """The octets of those that are still there."""
         account_id, contents = self._session.account_id, self._session.shared.contents
         try:
-            return await contents.bodies(account_id, [message.blob_id for message in batch])
+            return await contents.bodies(account_id, blob_ids)
         except NotFound:
             found: dict[UUID, bytes] = {}
-            for message in batch:
+            for blob_id in blob_ids:
                 try:
-                    found[message.blob_id] = await contents.body(account_id, message.blob_id)
+                    found[blob_id] = await contents.body(account_id, blob_id)
                 except NotFound:
                     continue
             return found
