@@ -39,14 +39,17 @@ def delivery_status_notification(
     """
     boundary = "=_" + "".join(character for character in message_id if character.isalnum())[:60]
     header = _returned_header(original)
-    smtputf8 = any(not text.isascii() for failure in failures for text in (failure.address,))
+    # RFC 6533: other types where an address isn't ASCII.
+    is_ascii = all(failure.address.isascii() for failure in failures)
+    status_type = "message/delivery-status" if is_ascii else "message/global-delivery-status"
+    header_type = "text/rfc822-headers" if is_ascii else "message/global-headers"
     sections = [
         _head(reporting_host, reverse_path, boundary, message_id, now),
         f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
         + _explanation(reporting_host, failures),
-        f"--{boundary}\r\nContent-Type: message/{'global-' if smtputf8 else ''}delivery-status\r\n"
-        f"Content-Transfer-Encoding: 8bit\r\n\r\n" + _status(reporting_host, failures, now),
-        f"--{boundary}\r\nContent-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+        f"--{boundary}\r\nContent-Type: {status_type}\r\n"
+        f"Content-Transfer-Encoding: 8bit\r\n\r\n" + _status(reporting_host, failures),
+        f"--{boundary}\r\nContent-Type: {header_type}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
     ]
     return "".join(sections).encode() + header + f"\r\n--{boundary}--\r\n".encode()
 
@@ -80,8 +83,8 @@ def _explanation(reporting_host: str, failures: Sequence[FailedRecipient]) -> st
     return "".join(line + "\r\n" for line in lines)
 
 
-def _status(reporting_host: str, failures: Sequence[FailedRecipient], now: datetime) -> str:
-    groups = [f"Reporting-MTA: dns; {reporting_host}\r\nArrival-Date: {format_datetime(now)}\r\n"]
+def _status(reporting_host: str, failures: Sequence[FailedRecipient]) -> str:
+    groups = [f"Reporting-MTA: dns; {reporting_host}\r\n"]
     for failure in failures:
         kind = "rfc822" if failure.address.isascii() else "utf-8"
         lines = [f"Final-Recipient: {kind}; {failure.address}", "Action: failed", f"Status: {failure.status}"]
