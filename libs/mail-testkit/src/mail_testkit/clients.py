@@ -116,7 +116,7 @@ def open_pop3(postroom: RunningPostroom, user: User) -> poplib.POP3:
 
 
 def retrieve(client: poplib.POP3, number: int) -> bytes:
-    """RETR, exact: poplib's own splits at bare LF and refuses long lines."""
+    """RETR, exact: poplib's own loses the line ends and refuses long lines."""
     client._shortcmd(f"RETR {number}")  # type: ignore[attr-defined]
     file = client.file
     pieces: list[bytes] = []
@@ -127,5 +127,5 @@ def retrieve(client: poplib.POP3, number: int) -> bytes:
         if at_line_start and piece == b".\r\n":
             break
         pieces.append(piece[1:] if at_line_start and piece.startswith(b".") else piece)
-        at_line_start = piece.endswith(b"\r\n")
+        at_line_start = piece.endswith(b"\n")
     return b"".join(pieces)

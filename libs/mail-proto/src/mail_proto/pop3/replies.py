@@ -33,11 +33,15 @@ def message(octets: bytes, text: str) -> bytes:
 
 
 def stuffed(octets: bytes) -> bytes:
-    """Octets with the dot doubled at the beginning of lines, and CRLF at the end."""
+    """Octets with the dot doubled at the beginning of lines, and CRLF at the end.
+
+    Also behind a bare LF: fetchmail, poplib and others take it for a line end, and a lone dot behind it for the end of
+    the message; what follows would be taken for replies.
+    """
     if octets.startswith(b"."):
         octets = b"." + octets
-    if b"\r\n." in octets:
-        octets = octets.replace(b"\r\n.", b"\r\n..")
+    if b"\n." in octets:
+        octets = octets.replace(b"\n.", b"\n..")
     return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
 
 
