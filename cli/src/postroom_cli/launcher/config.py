@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Final
 
 HOST: Final = "127.0.0.1"
+FIRST_FREE: Final = 20_000
+LAST_FREE: Final = 32_000
+_given: set[int] = set()
 FIRST_DOMAIN: Final = "example.test"
 FIRST_USERS: Final = ("alice", "bob")
 PORTS: Final = {
@@ -83,8 +87,19 @@ def check_ports(config: Config) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A port that nobody uses now; never the same twice in this process.
+
+    Below the range that systems take for outgoing connections (32768 and up on Linux): one of these can't be in the
+    way when a program that was stopped starts again.
+    """
+    while True:
+        port = FIRST_FREE + secrets.randbelow(LAST_FREE - FIRST_FREE + 1)
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        _given.add(port)
         return port
