@@ -152,7 +152,7 @@ class FakeJob:
 
 async def relay(store: FakeStore, port: int, *hosts: str, data: bytes | None = None) -> list[str]:
     job = FakeJob(store, data)
-    await Worker(store, Sender(Fixed(*(hosts or ("127.0.0.1",))), "here.test", port), 10).handle(job)
+    await Worker(store, Sender(Fixed(*(hosts or ("127.0.0.1",))), "here.test", port), 10, 120).handle(job)
     return job.settled
 
 

@@ -31,7 +31,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             await store.ready()
 
         async with admin_server(settings.bind, settings.admin_port, ready):
-            await Consumer(bus, Worker(store, sender, settings.domain_concurrency), settings.concurrency).run(stopping)
+            worker = Worker(store, sender, settings.domain_concurrency, settings.lease_s)
+            await Consumer(bus, worker, settings.concurrency).run(stopping)
 
 
 def main() -> None:

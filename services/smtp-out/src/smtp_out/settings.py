@@ -23,4 +23,7 @@ class Settings:
     domain_concurrency: int = setting(
         "POSTROOM_RELAY_DOMAIN_CONCURRENCY", "of these, to one domain: receivers limit connections too", 10
     )
+    lease_s: int = setting(
+        "POSTROOM_RELAY_LEASE_S", "seconds that a message of a worker that died waits for another", 120
+    )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")

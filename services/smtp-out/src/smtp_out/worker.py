@@ -25,8 +25,7 @@ from smtp_out.metrics import DELIVERIES, RUNNING
 
 log = structlog.get_logger()
 
-# Short, so that the deliveries of a worker that died wait no longer; renewed while we work.
-LEASE_S: Final = 120
+# A lease is renewed while we work: this often, or four times before it runs out.
 RENEW_S: Final = 30.0
 # NATS delivers again what it hasn't heard of for so long.
 ACK_WAIT_S: Final = 60.0
@@ -63,8 +62,8 @@ class LeaseLost(Exception):
 class Worker:
     """Handles jobs; call `handle` concurrently, as often as the process may send at a time."""
 
-    def __init__(self, store: Store, sender: Sender, domain_concurrency: int) -> None:
-        self._store, self._sender = store, sender
+    def __init__(self, store: Store, sender: Sender, domain_concurrency: int, lease_s: int) -> None:
+        self._store, self._sender, self._lease_s = store, sender, lease_s
         self._domain_concurrency = domain_concurrency
         self._running: Counter[str] = Counter()
 
@@ -97,7 +96,7 @@ class Worker:
         """Send and report. True: the job is done with; False: it must come again."""
         lease = uuid4()
         fields = {"queue_id": str(job.transmission_id), "domain": job.domain}
-        want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=LEASE_S)
+        want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=self._lease_s)
         try:
             claim = await self._store.claim(want)
         except (Conflict, NotFound):
@@ -139,7 +138,7 @@ class Worker:
     async def _attempt(self, job: RelayJob, claim: Claim, want: ClaimDeliveries) -> list[Outcome]:
         """Send under a lease that is kept alive. Raises LeaseLost, StoreError."""
         held = ClaimDeliveries(
-            delivery_ids=[delivery.id for delivery in claim.deliveries], lease=want.lease, lease_s=LEASE_S
+            delivery_ids=[delivery.id for delivery in claim.deliveries], lease=want.lease, lease_s=self._lease_s
         )
 
         async def renew() -> None:
@@ -150,7 +149,7 @@ class Worker:
             except StoreError as error:
                 log.info("lease_not_renewed", error=str(error))
 
-        async with _repeating(RENEW_S, renew):
+        async with _repeating(min(RENEW_S, self._lease_s / 4), renew):
             message = await self._store.queued_message(job.transmission_id)
             return await self._sender.send(claim, job.domain, message)
 
