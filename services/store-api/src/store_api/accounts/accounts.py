@@ -66,14 +66,20 @@ async def create_account(database: Database, passwords: Passwords, address: str,
     return account_id
 
 
-async def find_account(database: Database, address: str) -> Any:
-    """Row (id, address, state, created_at). Raises NotFound."""
+async def find_account(
+    database: Database, address: str, *, domain_id: UUID | None = None, account_id: UUID | None = None
+) -> Any:
+    """Row (id, address, domain_id, state, created_at); of that domain, with that id, where given. Raises NotFound."""
     async with database.transaction() as connection:
         row = (
             await run(
                 connection,
-                "SELECT id, address, state, created_at FROM account WHERE address = :address",
+                "SELECT id, address, domain_id, state, created_at FROM account WHERE address = :address"
+                " AND (CAST(:domain_id AS uuid) IS NULL OR domain_id = :domain_id)"
+                " AND (CAST(:account_id AS uuid) IS NULL OR id = :account_id)",
                 address=address.lower(),
+                domain_id=domain_id,
+                account_id=account_id,
             )
         ).one_or_none()
     if row is None:

@@ -1,0 +1,53 @@
+"""Values of the store's internal interface, a module for each subject.
+
+Fields may be added with a default, never removed: old and new processes talk to each other during an upgrade.
+"""
+
+from mail_runtime.contracts.store.contents import BlobIds, Summary
+from mail_runtime.contracts.store.directory import Credentials, MaildropLock, Principal, Protocol, Resolution
+from mail_runtime.contracts.store.ingest import Accepted, Transmission
+from mail_runtime.contracts.store.mailboxes import (
+    Appended,
+    AppendHeader,
+    ChangeMailbox,
+    Changes,
+    Copied,
+    CopyMessages,
+    CreateMailbox,
+    Expunge,
+    Expunged,
+    FlagsStored,
+    Mailbox,
+    StoreFlags,
+)
+from mail_runtime.contracts.store.queue import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
+
+__all__ = [
+    "Accepted",
+    "AppendHeader",
+    "Appended",
+    "BlobIds",
+    "ChangeMailbox",
+    "Changes",
+    "Claim",
+    "ClaimDeliveries",
+    "ClaimedDelivery",
+    "Copied",
+    "CopyMessages",
+    "CreateMailbox",
+    "Credentials",
+    "Expunge",
+    "Expunged",
+    "FlagsStored",
+    "Mailbox",
+    "MaildropLock",
+    "Outcome",
+    "Outcomes",
+    "Principal",
+    "Protocol",
+    "RelayJob",
+    "Resolution",
+    "StoreFlags",
+    "Summary",
+    "Transmission",
+]

@@ -1,0 +1,44 @@
+"""Accounts, logins, and where addresses lead."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+Protocol = Literal["smtp", "imap", "pop3"]
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """A password to check. `peer` is the client's IP address."""
+
+    username: str
+    password: str
+    protocol: Protocol
+    peer: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, …)"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who logged in. `addresses` are those it may use as reverse path (lower case domain)."""
+
+    account_id: UUID
+    address: str
+    addresses: list[str]
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a recipient address leads: an account here, another server, or nowhere."""
+
+    address: str
+    status: Literal["local", "remote", "unknown"]
+
+
+class MaildropLock(msgspec.Struct, frozen=True, kw_only=True):
+    """Exclusive access for one POP3 session; `owner` is made by the session. Renew before `lease_s` runs out."""
+
+    owner: UUID
+    lease_s: int = 60

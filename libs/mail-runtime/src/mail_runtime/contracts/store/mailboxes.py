@@ -1,0 +1,107 @@
+"""Mailboxes, and what changes in them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+
+class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
+    """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels."""
+
+    id: UUID
+    name: str
+    uid_validity: int
+    uid_next: int
+    highest_modseq: int
+    messages: int
+    unseen: int
+    octets: int
+    subscribed: bool
+    special_use: str | None = None  # with backslash: "\\Sent"
+
+
+class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+
+
+class ChangeMailbox(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields that are None stay as they are. Renaming takes inferiors along; renaming INBOX moves its messages."""
+
+    name: str | None = None
+    subscribed: bool | None = None
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed in a mailbox after `since`: parallel columns, ascending by uid.
+
+    `flags` holds system flags and keywords as written (`\\Seen`, `$Forwarded`). `expunged` lists uids that
+    were removed after `since`; with `since` 0 it is empty and the columns are the whole mailbox.
+    `internal_dates` are seconds since the epoch, UTC.
+    """
+
+    mailbox: Mailbox
+    uids: list[int]
+    modseqs: list[int]
+    flags: list[list[str]]
+    internal_dates: list[int]
+    octets: list[int]
+    blob_ids: list[UUID]
+    expunged: list[int]
+
+
+class AppendHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What precedes the message's octets in an APPEND. `internal_date` None means now."""
+
+    flags: list[str] = []
+    internal_date: datetime | None = None
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    uid_validity: int
+    uid: int
+
+
+class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
+
+    uids: list[int]
+    operation: Literal["add", "remove", "replace"]
+    flags: list[str]
+    unchanged_since: int | None = None
+
+
+class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
+    """`modified` are uids refused because of `unchanged_since`."""
+
+    modseq: int
+    modified: list[int] = []
+
+
+class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):
+    uids: list[int]
+    target_id: UUID
+    move: bool = False
+
+
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """Parallel lists for COPYUID (RFC 4315 §3). Both empty if nothing matched."""
+
+    uid_validity: int
+    source_uids: list[int]
+    target_uids: list[int]
+
+
+class Expunge(msgspec.Struct, frozen=True, kw_only=True):
+    """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3)."""
+
+    uids: list[int] | None = None
+    force: bool = False
+
+
+class Expunged(msgspec.Struct, frozen=True, kw_only=True):
+    modseq: int
+    uids: list[int]

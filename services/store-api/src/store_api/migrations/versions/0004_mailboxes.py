@@ -1,0 +1,75 @@
+"""Threads, tombstones from which messages can be restored, the usage that quotas are compared with, retention."""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+STATEMENTS = (
+    "ALTER TABLE message ADD COLUMN thread_id uuid",
+    "CREATE INDEX message_thread ON message (account_id, thread_id)",
+    # Which thread a Message-ID belongs to; `reference` is the first half of its SHA-256.
+    """CREATE TABLE thread_reference (
+        account_id uuid NOT NULL,
+        reference bytea NOT NULL,
+        thread_id uuid NOT NULL,
+        PRIMARY KEY (account_id, reference)
+    )""",
+    # While `blob_id` stands, the message can be restored; the collector clears it after the undelete window.
+    """ALTER TABLE expunged
+        ADD COLUMN blob_id uuid REFERENCES blob,
+        ADD COLUMN flags text[],
+        ADD COLUMN internal_date bigint,
+        ADD COLUMN email_id uuid,
+        ADD COLUMN thread_id uuid,
+        ADD COLUMN octets bigint,
+        ADD COLUMN mailbox_name text,
+        ADD COLUMN expunged_at timestamptz NOT NULL DEFAULT now()""",
+    "CREATE INDEX expunged_blob ON expunged (blob_id) WHERE blob_id IS NOT NULL",
+    "CREATE INDEX expunged_restorable ON expunged (expunged_at) WHERE blob_id IS NOT NULL",
+    "CREATE INDEX expunged_email ON expunged (account_id, email_id) WHERE blob_id IS NOT NULL",
+    "ALTER TABLE mailbox ADD COLUMN retention_days integer",
+    # Kept by a trigger on the counters of mailboxes: no path can forget it, not even yesterday's code.
+    """CREATE TABLE account_usage (
+        account_id uuid PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+        messages bigint NOT NULL DEFAULT 0,
+        octets bigint NOT NULL DEFAULT 0
+    )""",
+    """INSERT INTO account_usage (account_id, messages, octets)
+        SELECT a.id, coalesce(sum(m.messages), 0), coalesce(sum(m.octets), 0)
+        FROM account a LEFT JOIN mailbox m ON m.account_id = a.id GROUP BY a.id""",
+    """CREATE FUNCTION account_usage_of_mailboxes() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO account_usage (account_id) SELECT DISTINCT account_id FROM after ON CONFLICT DO NOTHING;
+            UPDATE account_usage u SET messages = u.messages + d.messages, octets = u.octets + d.octets
+            FROM (SELECT account_id, sum(messages) AS messages, sum(octets) AS octets FROM after
+                  GROUP BY account_id HAVING sum(messages) <> 0 OR sum(octets) <> 0) d
+            WHERE u.account_id = d.account_id;
+        ELSIF TG_OP = 'DELETE' THEN
+            UPDATE account_usage u SET messages = u.messages - d.messages, octets = u.octets - d.octets
+            FROM (SELECT account_id, sum(messages) AS messages, sum(octets) AS octets FROM before
+                  GROUP BY account_id HAVING sum(messages) <> 0 OR sum(octets) <> 0) d
+            WHERE u.account_id = d.account_id;
+        ELSE
+            UPDATE account_usage u SET messages = u.messages + d.messages, octets = u.octets + d.octets
+            FROM (SELECT account_id, sum(a.messages - b.messages) AS messages, sum(a.octets - b.octets) AS octets
+                  FROM after a JOIN before b USING (account_id, id)
+                  GROUP BY account_id HAVING sum(a.messages - b.messages) <> 0 OR sum(a.octets - b.octets) <> 0) d
+            WHERE u.account_id = d.account_id;
+        END IF;
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER mailbox_inserted AFTER INSERT ON mailbox
+        REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION account_usage_of_mailboxes()""",
+    """CREATE TRIGGER mailbox_updated AFTER UPDATE ON mailbox
+        REFERENCING OLD TABLE AS before NEW TABLE AS after
+        FOR EACH STATEMENT EXECUTE FUNCTION account_usage_of_mailboxes()""",
+    """CREATE TRIGGER mailbox_deleted AFTER DELETE ON mailbox
+        REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION account_usage_of_mailboxes()""",
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)
