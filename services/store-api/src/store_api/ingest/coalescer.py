@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mail_runtime.contracts.errors import StoreError, Unavailable
 from store_api.blobs.storage import Blobs
+from store_api.blobs.writing import write
 from store_api.db.engine import Database
-from store_api.ingest.incoming import Incoming, Stored, insert, summary_row, write_pack
+from store_api.ingest.incoming import Incoming, Stored, insert, summary_row
 
 log = structlog.get_logger()
 
@@ -113,6 +114,6 @@ class Coalescer:
 
     async def _insert(self, batch: list[Waiting]) -> list[list[Stored]]:
         messages = [incoming for incoming, _, _ in batch]
-        key, offsets = await write_pack(self._blobs, messages)
+        written = await write(self._blobs, [incoming.body for incoming in messages])
         async with self._database.transaction() as connection:
-            return await insert(connection, messages, key, offsets, [summary for _, summary, _ in batch])
+            return await insert(connection, messages, written, [summary for _, summary, _ in batch])

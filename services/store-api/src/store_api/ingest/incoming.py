@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_proto.message.summary import summarize
 from mail_runtime.contracts.store import Summary
-from store_api.blobs.storage import Blobs
+from store_api.blobs import Octets
+from store_api.blobs.rows import insert_blobs
+from store_api.blobs.writing import Body, WrittenBlob
 from store_api.db.engine import run
 from store_api.db.ids import uuid7
 
@@ -45,10 +46,14 @@ class Outbound:
 class Incoming:
     """One message to store: its octets and where they go."""
 
-    octets: bytes
+    octets: Octets
     targets: tuple[Target, ...]
     outbound: Outbound | None = None
     blob_id: UUID = field(default_factory=uuid7)
+
+    @property
+    def body(self) -> Body:
+        return Body(self.blob_id, self.octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ Results = list[list[Stored]]
 
 def summary_row(incoming: Incoming) -> bytes:
     """The parsed message as it is kept in `blob.summary`."""
-    parsed = summarize(incoming.octets)
+    parsed = summarize(incoming.octets if isinstance(incoming.octets, bytes) else bytes(incoming.octets))
     return msgspec.msgpack.encode(
         Summary(
             blob_id=incoming.blob_id,
@@ -81,12 +86,6 @@ def summary_row(incoming: Incoming) -> bytes:
         )
     )
 
-
-_INSERT_BLOBS: Final = """
-INSERT INTO blob (id, object_key, object_offset, length, sha256, summary)
-SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:offsets AS bigint[]),
-                     CAST(:lengths AS bigint[]), CAST(:hashes AS bytea[]), CAST(:summaries AS bytea[]))
-"""
 
 _INSERT_TRANSMISSIONS: Final = """
 INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8)
@@ -146,20 +145,10 @@ FROM incoming JOIN counted USING (account_id, mailbox_id) ORDER BY n
 """
 
 
-async def write_pack(blobs: Blobs, batch: Sequence[Incoming]) -> tuple[str, list[int]]:
-    """Write the octets of a batch as one object: (its key, offset of each message)."""
-    offsets, at = [], 0
-    for incoming in batch:
-        offsets.append(at)
-        at += len(incoming.octets)
-    return await blobs.write_pack(b"".join(incoming.octets for incoming in batch)), offsets
-
-
 async def insert(
     connection: AsyncConnection,
     batch: Sequence[Incoming],
-    key: str,
-    offsets: Sequence[int],
+    written: Sequence[WrittenBlob],
     summaries: Sequence[bytes],
 ) -> Results:
     """Insert the rows of a batch whose octets are stored; the caller commits.
@@ -167,16 +156,7 @@ async def insert(
     Returns the rows of each message. A transmission that was stored before gives no rows again, and a
     mailbox that has gone gives none.
     """
-    await run(
-        connection,
-        _INSERT_BLOBS,
-        ids=[i.blob_id for i in batch],
-        keys=[key] * len(batch),
-        offsets=list(offsets),
-        lengths=[len(i.octets) for i in batch],
-        hashes=[hashlib.sha256(i.octets).digest() for i in batch],
-        summaries=list(summaries),
-    )
+    await insert_blobs(connection, written, summaries)
     repeated = await _insert_transmissions(connection, batch)
     rows = [
         (place, incoming, target)

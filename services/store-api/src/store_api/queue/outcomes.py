@@ -15,10 +15,11 @@ from mail_proto.dsn import FailedRecipient, delivery_status_notification
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
 from store_api.blobs.storage import Blobs
+from store_api.blobs.writing import write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.directory.resolve import resolve
-from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row, write_pack
+from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row
 from store_api.messages.contents import read, transmission_place
 
 log = structlog.get_logger()
@@ -95,13 +96,12 @@ async def report(database: Database, blobs: Blobs, retries: Retries, outcomes: O
     bounce = None
     if failures and rows[0].reverse_path:
         bounce = await _bounce(database, blobs, retries, rows[0], failures)
-    pack = await write_pack(blobs, [bounce]) if bounce else None
+    written = await write(blobs, [bounce.body]) if bounce else []
     async with database.transaction() as connection:
         await _end(connection, outcomes.lease, ended)
-        if bounce is None or pack is None:
+        if bounce is None:
             return []
-        key, offsets = pack
-        return (await insert(connection, [bounce], key, offsets, [summary_row(bounce)]))[0]
+        return (await insert(connection, [bounce], written, [summary_row(bounce)]))[0]
 
 
 def _clean(outcome: Outcome) -> Outcome:
