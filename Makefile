@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast lint fix bench-deliver up down containers-check clean
+.PHONY: help install run demo test test-fast lint fix bench-deliver bench-store up down containers-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -52,6 +52,9 @@ fix: $(STAMP) ## let the tools repair style
 
 bench-deliver: $(STAMP) ## measure messages per second from SMTP until they are visible in IMAP
 	$(BIN)/python bench/deliver.py
+
+bench-store: $(STAMP) ## measure the store over HTTP against its goals (S3=1: bodies in a real S3 server)
+	$(BIN)/python -m bench.store $(if $(filter-out 0,$(S3)),--s3) $(ARGS)
 
 up: ## build the images and start everything in containers
 	deploy/secrets.sh

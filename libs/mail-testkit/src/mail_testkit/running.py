@@ -48,6 +48,12 @@ class RunningPostroom:
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(STEP_TIMEOUT_S)
 
+    def pid(self, name: str) -> int:
+        """The process id of a server or service, as long as it isn't started again."""
+        process = self._supervised(name).process
+        assert process is not None
+        return process.pid
+
     def kill(self, name: str) -> None:
         """`kill -9` one process; it is started again by its supervisor."""
         process = self._supervised(name).process
