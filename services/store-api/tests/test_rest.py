@@ -34,7 +34,7 @@ async def test_errors_are_problem_json(rest: aiohttp.ClientSession, account: Any
         (rest.get("/v1/accounts/nul%00@example.test"), 422),
         (rest.post("/v1/domains", json={"name": "not a domain"}), 422),
         (rest.post("/v1/domains", json={"name": "example.test"}), 409),
-        (rest.post("/v1/domains", data=b"{"), 422),
+        (rest.post("/v1/domains", data=b"{", headers={"Content-Type": "application/json"}), 400),
         (rest.post("/v1/accounts", json={"address": account.address, "password": "long enough"}), 409),
         (rest.post("/v1/accounts", json={"address": f"{uuid4().hex}@example.test", "password": "short"}), 422),
         (rest.post("/v1/accounts", json={"address": "a@unknown.test", "password": "long enough"}), 422),
@@ -96,3 +96,27 @@ async def test_the_openapi_page_describes_every_public_route(rest: aiohttp.Clien
     assert not [path for path in paths if path.startswith("/internal")]
     async with rest.get("/docs") as response:
         assert response.status == 200
+
+
+async def test_cursors_are_signed(rest: aiohttp.ClientSession, account: Any, other_account: Any) -> None:
+    async with rest.get("/v1/accounts?limit=1") as response:
+        page = await response.json()
+    cursor = page["next_cursor"]
+    async with rest.get("/v1/accounts", params={"limit": 1, "cursor": cursor}) as response:
+        assert (await response.json())["items"][0]["address"] > page["items"][0]["address"]
+    forged = ["", "x", "é", cursor[:-2], "A" + cursor[1:], cursor + "AAAA", cursor[::-1]]
+    for path, tried in [*(("/v1/accounts", each) for each in forged), ("/v1/queue", cursor)]:
+        async with rest.get(path, params={"limit": 1, "cursor": tried}) as response:
+            assert response.status == 400, tried
+            assert (await response.json())["type"] == "/problems/invalid-cursor"
+
+
+async def test_what_is_not_documented_is_refused(rest: aiohttp.ClientSession) -> None:
+    async with rest.get("/v1/domains?limt=5") as response:
+        assert (response.status, (await response.json())["type"]) == (422, "/problems/invalid-request")
+    async with rest.post("/v1/domains", json={"name": "unknown-field.test", "nme": 1}) as response:
+        problem = await response.json()
+        assert (response.status, problem["type"]) == (422, "/problems/invalid-request")
+        assert problem["errors"][0]["location"] == "body.nme"
+    async with rest.get("/problems/invalid-request") as response:
+        assert (await response.json())["status"] == 422

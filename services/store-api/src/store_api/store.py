@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from store_api.accounts.passwords import Passwords
+from store_api.api.v1.cursors import Cursors
 from store_api.blobs.storage import Blobs
 from store_api.db.engine import Database, run
 from store_api.events.notifier import Notifier
@@ -28,10 +29,12 @@ class Store:
     passwords: Passwords = field(default_factory=Passwords)
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)
+    cursors: Cursors = field(init=False)
 
     def __post_init__(self) -> None:
         self.coalescer = Coalescer(self.database, self.blobs, self._committed)
         self.retries = Retries(self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname)
+        self.cursors = Cursors(self.settings.service_token)
 
     async def ready(self) -> None:
         """Raises Unavailable: the database or the object storage doesn't answer."""

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import FastAPI
-
 from store_api.api.internal import routes as internal_routes
 from store_api.api.limits import BodyLimit
+from store_api.api.openapi import Described
 from store_api.api.problems import add_handlers
+from store_api.api.problems import router as problems_router
 from store_api.api.v1 import routes as v1_routes
 from store_api.store import Store
 
 _DESCRIPTION: Final = """Mail as an API: domains, accounts, mailboxes, messages and the outbound queue.
 
 Every call needs `Authorization: Bearer <admin token>`. Lists are paged: pass `next_cursor` as `cursor`.
-Errors are `application/problem+json` (RFC 9457); 503 means: try again later, nothing was lost.
+Errors are `application/problem+json` (RFC 9457), told apart by `type`; 503 means: try again later, nothing was lost.
+Parameters and fields that aren't documented are refused.
 """
 
 
-def create_app(store: Store) -> FastAPI:
+def create_app(store: Store) -> Described:
     """The application over a running store."""
-    app = FastAPI(title="Postroom", version="0.1.0", description=_DESCRIPTION, redoc_url=None)
+    app = Described(title="Postroom", version="0.1.0", description=_DESCRIPTION, redoc_url=None)
     app.state.store = store
     app.add_middleware(BodyLimit)
     add_handlers(app)
     app.include_router(v1_routes.router)
+    app.include_router(problems_router)
     app.include_router(internal_routes.router)
     return app

@@ -1,15 +1,17 @@
-"""Errors as the two faces report them: problem+json (RFC 9457) outside, plain text inside."""
+"""Errors as the two faces report them: problem+json (RFC 9457) outside, plain text inside.
+
+Programs tell problems apart by `type`, which never changes; `detail` is for people and may.
+"""
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -19,43 +21,116 @@ from mail_runtime.contracts.framing import FramingError
 log = structlog.get_logger()
 
 RETRY_AFTER_S: Final = 5
+MAX_DETAIL_LENGTH: Final = 1000
+MAX_ERRORS: Final = 20
+
+# Last part of the `type` → status, title. The first of a status is what a bare status means.
+KINDS: Final[dict[str, tuple[int, str]]] = {
+    "malformed-request": (400, "The request can't be read"),
+    "invalid-cursor": (400, "The cursor was not given out for this list"),
+    "unauthenticated": (401, "Valid credentials are needed"),
+    "forbidden": (403, "These credentials may not do this"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "The path doesn't know this method"),
+    "conflict": (409, "It clashes with what is there"),
+    "length-required": (411, "The length of the body must be said"),
+    "precondition-failed": (412, "It changed meanwhile"),
+    "too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body has another type than is understood"),
+    "range-not-satisfiable": (416, "The range lies outside"),
+    "refused": (422, "The rules forbid it"),
+    "invalid-request": (422, "Parameters or body are not as documented"),
+    "precondition-required": (428, "Say which version is to be changed: If-Match"),
+    "rate-limited": (429, "Too many requests"),
+    "internal-error": (500, "An error of ours"),
+    "unavailable": (503, "Try again later; nothing was lost"),
+    "over-quota": (507, "There is no room left"),
+}
+
+_KIND_OF_STATUS: Final = {status: kind for kind, (status, _) in reversed(KINDS.items())}
+
+
+class InvalidPart(BaseModel):
+    """One thing that is wrong with a request."""
+
+    location: str = Field(description="where it is: `body.address`, `query.limit`", examples=["body.address"])
+    detail: str = Field(examples=["Field required"])
 
 
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
+    type: str = Field(description="stable; a page of this server explains it", examples=["/problems/not-found"])
+    title: str = Field(examples=["There is no such thing"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["there is no account nobody@example.test"])
+    errors: list[InvalidPart] | None = Field(None, description="with `invalid-request`: each thing that is wrong")
 
 
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "model": Problem,
-        "description": HTTPStatus(status).phrase,
-        "content": {"application/problem+json": {}},
-    }
-    for status in (401, 404, 409, 422, 503)
-}
+class Refusal(HTTPException):
+    """Answered with the problem of that kind, a key of `KINDS`."""
+
+    def __init__(self, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(KINDS[kind][0], detail, headers)
+        self.kind = kind
 
 
-def _answer(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """What a route can answer besides success, for its `responses`. Those that its form implies are added by itself."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status, title = KINDS[kind]
+        known = found.setdefault(
+            status, {"model": Problem, "description": title, "content": {"application/problem+json": {"examples": {}}}}
+        )
+        known["content"]["application/problem+json"]["examples"][kind] = {"value": example(kind)}
+    return found
+
+
+def example(kind: str) -> dict[str, Any]:
+    """A problem document of that kind, for the documentation."""
+    status, title = KINDS[kind]
+    return {"type": f"/problems/{kind}", "title": title, "status": status, "detail": "what exactly, for people"}
+
+
+def problem(
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    *,
+    kind: str | None = None,
+    errors: list[InvalidPart] | None = None,
+) -> Response:
+    """A problem document as a response; without `kind`, the usual one of that status."""
+    kind = kind or _KIND_OF_STATUS.get(status)
+    content = Problem(
+        type=f"/problems/{kind}" if kind else "about:blank",
+        title=KINDS[kind][1] if kind else "Error",
+        status=status,
+        detail=detail[:MAX_DETAIL_LENGTH],
+        errors=errors,
+    )
+    return JSONResponse(content.model_dump(exclude_none=True), status, headers, "application/problem+json")
+
+
+def _answer(
+    request: Request,
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    *,
+    kind: str | None = None,
+    errors: list[InvalidPart] | None = None,
+) -> Response:
     if status == 503:
         headers = {"Retry-After": str(RETRY_AFTER_S), **(headers or {})}
     if request.url.path.startswith("/internal/"):
         return PlainTextResponse(detail, status, headers)
-    return problem(status, detail, headers)
-
-
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem document as a response."""
-    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(content.model_dump(), status, headers, "application/problem+json")
+    return problem(status, detail, headers, kind=kind, errors=errors)
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
-    status = STATUS_OF.get(type(error), 503) if isinstance(error, StoreError) else 503
+    status = next((STATUS_OF[c] for c in type(error).__mro__ if c in STATUS_OF), 503)
     if status == 503:
         log.warning("unavailable", path=request.url.path, error=str(error), cause=repr(error.__cause__))
     return _answer(request, status, str(error))
@@ -63,14 +138,25 @@ async def _store_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _answer(request, error.status_code, str(error.detail), dict(error.headers or {}))
+    kind = error.kind if isinstance(error, Refusal) else None
+    return _answer(request, error.status_code, str(error.detail), dict(error.headers or {}), kind=kind)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return _answer(request, 422, f"{place}: {first['msg']}")
+    errors = [
+        InvalidPart(location=_printable(".".join(str(part) for part in each["loc"])), detail=_printable(each["msg"]))
+        for each in error.errors()[:MAX_ERRORS]
+    ]
+    if any(each["type"] == "json_invalid" for each in error.errors()):
+        return _answer(request, 400, f"the body is no JSON: {errors[0].detail}", kind="malformed-request")
+    detail = f"{errors[0].location}: {errors[0].detail}"
+    return _answer(request, 422, detail, kind="invalid-request", errors=errors)
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates come through JSON escapes; UTF-8 can't say them."""
+    return text.encode("utf-8", "replace").decode()[:MAX_DETAIL_LENGTH]
 
 
 async def _malformed(request: Request, error: Exception) -> Response:
@@ -90,3 +176,23 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(msgspec.MsgspecError, _malformed)
     app.add_exception_handler(FramingError, _malformed)
     app.add_exception_handler(Exception, _bug)
+
+
+class Explanation(BaseModel):
+    """What a `type` of problem means."""
+
+    type: str = Field(examples=["/problems/not-found"])
+    title: str = Field(examples=["There is no such thing"])
+    status: int = Field(examples=[404])
+
+
+Kind = Literal[tuple(KINDS)]  # type: ignore[valid-type]
+
+router: Final = APIRouter(tags=["problems"])
+
+
+@router.get("/problems/{kind}")
+async def get_problem(kind: Kind) -> Explanation:  # type: ignore[valid-type]
+    """What a `type` of problem means; needs no credentials."""
+    status, title = KINDS[kind]
+    return Explanation(type=f"/problems/{kind}", title=title, status=status)

@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 
 from store_api.accounts.accounts import create_account, find_account, list_accounts
 from store_api.api.access import Admin, TheAccount, TheStore
-from store_api.api.v1.common import DIRECTORY, Limit
+from store_api.api.v1.common import DIRECTORY, Input, Limit
+from store_api.api.v1.cursors import Cursor
 
 router = APIRouter(tags=[DIRECTORY])
 
 
-class NewAccount(BaseModel):
+class NewAccount(Input):
     address: str = Field(examples=["alice@example.test"], max_length=320)
     password: str = Field(max_length=1024, repr=False)
 
@@ -45,10 +46,11 @@ async def post_account(store: TheStore, actor: Admin, new: NewAccount) -> Accoun
 
 
 @router.get("/accounts")
-async def get_accounts(store: TheStore, actor: Admin, limit: Limit = 100, cursor: str = "") -> Accounts:
+async def get_accounts(store: TheStore, actor: Admin, limit: Limit = 100, cursor: Cursor = None) -> Accounts:
     """Accounts by address."""
-    rows = await list_accounts(store.database, cursor, limit)
-    following = rows[-1].address if len(rows) == limit else None
+    after = store.cursors.after("accounts", cursor, str) or ""
+    rows = await list_accounts(store.database, after, limit + 1)
+    rows, following = store.cursors.page("accounts", rows, limit, lambda row: row.address)
     return Accounts(items=[_account(row) for row in rows], next_cursor=following)
 
 

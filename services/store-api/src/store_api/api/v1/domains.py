@@ -6,13 +6,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from store_api.api.access import Admin, TheStore
-from store_api.api.v1.common import DIRECTORY
+from store_api.api.v1.common import DIRECTORY, Input
 from store_api.directory.domains import create_domain, list_domains
 
 router = APIRouter(tags=[DIRECTORY])
 
 
-class NewDomain(BaseModel):
+class NewDomain(Input):
     name: str = Field(examples=["example.test"], max_length=253)
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from mail_proto.message.text import searchable
 from store_api.api.access import TheAccount, TheStore
 from store_api.api.v1.common import MESSAGES, Limit
+from store_api.api.v1.cursors import Cursor
 from store_api.messages.contents import places, read
 from store_api.messages.listing import ListedMessage, list_messages, read_message
 
@@ -63,12 +64,14 @@ class ReadMessage(Message):
 
 @router.get("/mailboxes/{mailbox_id}/messages")
 async def get_messages(
-    store: TheStore, account: TheAccount, mailbox_id: UUID, limit: Limit = 50, cursor: int | None = None
+    store: TheStore, account: TheAccount, mailbox_id: UUID, limit: Limit = 50, cursor: Cursor = None
 ) -> Messages:
     """Messages of a mailbox, newest first."""
-    found = await list_messages(store.database, account.id, mailbox_id, cursor, limit)
-    following = str(found[-1].uid) if len(found) == limit else None
-    return Messages(items=[Message.of(message) for message in found], next_cursor=following)
+    of = f"messages {mailbox_id}"
+    before = store.cursors.after(of, cursor, int)
+    found = await list_messages(store.database, account.id, mailbox_id, before, limit + 1)
+    page, following = store.cursors.page(of, found, limit, lambda message: message.uid)
+    return Messages(items=[Message.of(message) for message in page], next_cursor=following)
 
 
 @router.get("/messages/{message_id}")

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from store_api.api.access import Admin, TheStore
 from store_api.api.v1.common import QUEUE, Limit
+from store_api.api.v1.cursors import Cursor
 from store_api.queue.listing import list_deliveries
 
 router = APIRouter(tags=[QUEUE])
@@ -43,11 +44,12 @@ async def get_queue(
     actor: Admin,
     state: Literal["queued", "delivered", "failed"] | None = None,
     limit: Limit = 100,
-    cursor: UUID | None = None,
+    cursor: Cursor = None,
 ) -> Deliveries:
     """Deliveries to other servers, newest first."""
-    rows = await list_deliveries(store.database, state, cursor, limit)
-    following = str(rows[-1].id) if len(rows) == limit else None
+    of = f"queue {state}"
+    rows = await list_deliveries(store.database, state, store.cursors.after(of, cursor, UUID), limit + 1)
+    rows, following = store.cursors.page(of, rows, limit, lambda row: row.id)
     return Deliveries(
         items=[Delivery.model_validate(row, from_attributes=True) for row in rows],
         next_cursor=following,

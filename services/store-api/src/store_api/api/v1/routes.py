@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from store_api.api.access import authenticated
-from store_api.api.problems import PROBLEMS
+from store_api.api.openapi import known_parameters
 from store_api.api.v1 import accounts, domains, mailboxes, messages, queue
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated)], responses=PROBLEMS)
+router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated), Depends(known_parameters)])
 for subject in (domains, accounts, mailboxes, messages, queue):
     router.include_router(subject.router)

@@ -1,0 +1,94 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and the problems that the form of each route implies.
+
+One place, so that no route can forget to document an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.routing import iter_route_contexts
+
+from store_api.api.problems import KINDS, Refusal, example
+
+_PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+_METHODS: Final = frozenset({"get", "put", "post", "delete", "patch", "head"})
+
+
+def _implied(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
+    """Kinds of problems that any route of this form can answer with."""
+    places = {(parameter["in"], parameter["name"].lower()) for parameter in operation.get("parameters", [])}
+    if path.startswith("/v1/"):
+        yield from ("unauthenticated", "forbidden", "invalid-request", "refused", "rate-limited", "unavailable")
+    if any(place == "path" for place, _ in places):
+        yield "not-found"
+    if ("query", "cursor") in places:
+        yield "invalid-cursor"
+    if method != "get":
+        yield "conflict"
+    if ("header", "if-match") in places:
+        yield "precondition-failed"
+    if "requestBody" in operation:
+        yield from ("malformed-request", "length-required", "too-large", "invalid-request")
+
+
+def _document(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation.setdefault("responses", {})
+    if "422" in responses and "application/json" in responses["422"].get("content", {}):
+        del responses["422"]  # FastAPI's own form of it, which nobody gets to see
+    for kind in _implied(path, method, operation):
+        status, title = KINDS[kind]
+        response = responses.setdefault(str(status), {"description": title})
+        content = response.setdefault("content", {}).setdefault("application/problem+json", {})
+        content.setdefault("examples", {}).setdefault(kind, {"value": example(kind)})
+    for status, response in responses.items():
+        problem = response.get("content", {}).get("application/problem+json")
+        if int(status) >= 400 and problem is not None:
+            problem["schema"] = _PROBLEM
+            # A `model` of ours came with FastAPI's own media type.
+            response["content"] = {"application/problem+json": problem}
+
+
+class Described(FastAPI):
+    """An application whose document names every answer."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for path, item in document["paths"].items():
+                for method, operation in item.items():
+                    if method in _METHODS:
+                        _document(path, method, operation)
+            for unused in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(unused, None)
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+    def query_names(self) -> dict[Any, frozenset[str]]:
+        """Names of the query parameters of each endpoint that is documented."""
+        if not hasattr(self.state, "query_names"):
+            paths = self.openapi()["paths"]
+            self.state.query_names = {
+                context.endpoint: frozenset(
+                    parameter["name"]
+                    for method in context.methods or ()
+                    for parameter in paths[context.path].get(method.lower(), {}).get("parameters", ())
+                    if parameter["in"] == "query"
+                )
+                for context in iter_route_contexts(self.routes)
+                if context.path in paths
+            }
+        names: dict[Any, frozenset[str]] = self.state.query_names
+        return names
+
+
+async def known_parameters(request: Request) -> None:
+    """Raises Refusal `invalid-request`: a query parameter that the route doesn't know; it may be a typing error."""
+    if request.query_params:
+        app: Described = request.app
+        known = app.query_names().get(request.scope["endpoint"], frozenset())
+        for name in request.query_params:
+            if name not in known:
+                raise Refusal("invalid-request", f"there is no query parameter {name!r}")
