@@ -12,6 +12,7 @@ import pytest
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
 from mail_testkit.running import RunningPostroom
+from store_api.db.engine import Database
 
 DOMAIN = "example.test"
 PASSWORD = "correct horse"
@@ -35,6 +36,14 @@ class Account:
 async def store(postroom: RunningPostroom) -> AsyncIterator[StoreClient]:
     async with StoreClient(postroom.api_url, postroom.service_token) as client:
         yield client
+
+
+@pytest.fixture
+async def database(postroom: RunningPostroom) -> AsyncIterator[Database]:
+    """The database of the running store, for what has no route."""
+    opened = Database(postroom.database_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

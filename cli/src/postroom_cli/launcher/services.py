@@ -24,6 +24,7 @@ class Plan:
 
     programs: list[Program]
     api_url: str
+    database_url: str
     admin_token: str
     service_token: str
     certificate: Path
@@ -74,7 +75,7 @@ def make_plan(config: Config) -> Plan:
     }
     for name, stage in SERVICES.items():
         programs.append(_service(name, stage, common | (only_store if name == "store-api" else {})))
-    return Plan(programs, api_url, admin_token, service_token, certificate)
+    return Plan(programs, api_url, database_url, admin_token, service_token, certificate)
 
 
 def _service(name: str, stage: int, environ: Mapping[str, str]) -> Program:

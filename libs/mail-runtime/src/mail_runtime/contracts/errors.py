@@ -31,6 +31,10 @@ class TooLarge(StoreError):
     """The message is larger than the store accepts."""
 
 
+class OverQuota(StoreError):
+    """There is no room left for it: 452 or 552 / NO [OVERQUOTA] (RFC 9208 §4.3)."""
+
+
 # HTTP status on the internal interface ↔ error; anything else is Unavailable.
 STATUS_OF: dict[type[StoreError], int] = {
     AuthenticationFailed: 401,
@@ -39,5 +43,6 @@ STATUS_OF: dict[type[StoreError], int] = {
     TooLarge: 413,
     Refused: 422,
     Unavailable: 503,
+    OverQuota: 507,
 }
 ERROR_OF: dict[int, type[StoreError]] = {status: error for error, status in STATUS_OF.items()}
