@@ -22,6 +22,7 @@ from store_api.blobs.storage import Blobs, open_storage
 from store_api.db.engine import Database
 from store_api.db.migrate import migrate
 from store_api.events.notifier import Notifier
+from store_api.events.publisher import Publisher
 from store_api.queue.dispatcher import Dispatcher
 from store_api.settings import Settings
 from store_api.store import Store
@@ -59,7 +60,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
     database = Database(settings.database_url)
     blobs = Blobs(open_storage(settings.blob_url, settings.s3_access_key, settings.s3_secret_key))
     async with Bus(settings.nats_url, "store-api") as bus:
-        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus))
+        publisher = Publisher(database, bus, f"//{settings.hostname}/store-api")
+        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus), publisher)
         try:
             yield store
         finally:
@@ -85,6 +87,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
         background = [
             group.create_task(store.coalescer.run(), name="coalescer"),
             group.create_task(store.dispatcher.run(), name="dispatcher"),
+            group.create_task(store.publisher.run(), name="publisher"),
         ]
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await stopping.wait()

@@ -10,6 +10,7 @@ from store_api.api.v1.cursors import Cursors
 from store_api.blobs.storage import Blobs
 from store_api.db.engine import Database, run
 from store_api.events.notifier import Notifier
+from store_api.events.publisher import Publisher
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.incoming import Incoming, Stored
 from store_api.queue.dispatcher import Dispatcher
@@ -26,6 +27,7 @@ class Store:
     blobs: Blobs
     notifier: Notifier
     dispatcher: Dispatcher
+    publisher: Publisher
     passwords: Passwords = field(default_factory=Passwords)
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)

@@ -96,11 +96,12 @@ RETURNING id
 """
 
 _INSERT_DELIVERIES: Final = """
-INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at)
-SELECT id, transmission_id, recipient, domain, now() + make_interval(secs => lifetime)
+INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, account_id, domain_id)
+SELECT t.id, t.transmission_id, t.recipient, t.domain, now() + make_interval(secs => t.lifetime), a.id, a.domain_id
 FROM unnest(CAST(:ids AS uuid[]), CAST(:transmissions AS uuid[]), CAST(:recipients AS text[]),
             CAST(:domains AS text[]), CAST(:lifetimes AS float8[]))
      AS t (id, transmission_id, recipient, domain, lifetime)
+JOIN transmission ON transmission.id = t.transmission_id LEFT JOIN account a ON a.id = transmission.account_id
 """
 
 # Mailboxes are locked in one order, so that two batches can't wait for each other; uids and modseq

@@ -19,6 +19,7 @@ from store_api.blobs.writing import write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.directory.resolve import resolve
+from store_api.events.outbox import Event, record
 from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row
 from store_api.messages.contents import read, transmission_place
 
@@ -45,12 +46,17 @@ class Ended:
     """One delivery with the outcome that counts. `next_attempt_at` is set when it stays queued."""
 
     outcome: Outcome
-    recipient: str
+    row: Any
     next_attempt_at: datetime | None = None
+
+    @property
+    def recipient(self) -> str:
+        return str(self.row.recipient)
 
 
 _READ: Final = """
-SELECT d.id, d.recipient, d.attempts, d.expires_at, d.lease, t.id AS transmission_id, t.reverse_path,
+SELECT d.id, d.recipient, d.attempts, d.expires_at, d.lease, d.account_id, d.domain_id,
+       t.id AS transmission_id, t.reverse_path, t.octets,
        EXISTS (SELECT 1 FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.lease = :lease) AS recorded
 FROM delivery d JOIN transmission t ON t.id = d.transmission_id
 WHERE d.id = ANY (CAST(:ids AS uuid[]))
@@ -61,6 +67,7 @@ UPDATE delivery AS d SET
     state = CASE o.result WHEN 'deferred' THEN 'queued' ELSE o.result END,
     next_attempt_at = coalesce(o.next_attempt_at, d.next_attempt_at),
     publish_after = coalesce(o.next_attempt_at, d.publish_after),
+    ended_at = CASE WHEN o.result = 'deferred' THEN NULL ELSE now() END,
     lease = NULL, lease_until = NULL, last_reply = o.reply, last_status = o.status, last_remote = o.remote
 FROM unnest(CAST(:ids AS uuid[]), CAST(:results AS text[]), CAST(:nexts AS timestamptz[]), CAST(:replies AS text[]),
             CAST(:statuses AS text[]), CAST(:remotes AS text[]))
@@ -119,10 +126,10 @@ def _clean(outcome: Outcome) -> Outcome:
 def _judge(row: Any, outcome: Outcome, retries: Retries) -> Ended:
     """A deferred delivery whose time is over has failed (RFC 3463 §3.5: X.4.7)."""
     if outcome.result != "deferred":
-        return Ended(outcome, row.recipient)
+        return Ended(outcome, row)
     next_attempt_at = datetime.now(UTC) + retries.pause(row.attempts)
     if next_attempt_at < row.expires_at:
-        return Ended(outcome, row.recipient, next_attempt_at)
+        return Ended(outcome, row, next_attempt_at)
     expired = Outcome(
         delivery_id=outcome.delivery_id,
         result="failed",
@@ -130,7 +137,7 @@ def _judge(row: Any, outcome: Outcome, retries: Retries) -> Ended:
         remote=outcome.remote,
         status="4.4.7",
     )
-    return Ended(expired, row.recipient)
+    return Ended(expired, row)
 
 
 async def _bounce(
@@ -179,3 +186,24 @@ async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended])
     if len(changed.all()) != len(ended):
         raise Conflict("the lease was lost")
     await run(connection, _RECORD, **values)
+    await record(connection, [_event(e) for e in ended])
+
+
+def _event(ended: Ended) -> Event:
+    """What is told of an attempt: `message.delivered`, `message.deferred`, `message.bounced`."""
+    outcome, row = ended.outcome, ended.row
+    content = {
+        "delivery_id": str(row.id),
+        "transmission_id": str(row.transmission_id),
+        "sender": row.reverse_path,
+        "recipient": row.recipient,
+        "attempts": row.attempts,
+        "octets": row.octets,
+        "remote": outcome.remote,
+        "status": outcome.status,
+        "reply": outcome.reply,
+    }
+    if ended.next_attempt_at is not None:
+        content["next_attempt_at"] = ended.next_attempt_at.isoformat()
+    what = "bounced" if outcome.result == "failed" else outcome.result
+    return Event(f"message.{what}", content, row.domain_id, row.account_id)
