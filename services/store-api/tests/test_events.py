@@ -20,7 +20,7 @@ MESSAGE = b"From: a@example.test\r\nSubject: outward\r\n\r\nbody\r\n"
 
 @pytest.fixture
 async def jetstream(postroom: RunningPostroom) -> AsyncIterator[Any]:
-    client = await nats.connect(f"nats://127.0.0.1:{postroom.ports['nats']}")
+    client = await nats.connect(postroom.nats_url)
     yield client.jetstream()
     await client.close()
 

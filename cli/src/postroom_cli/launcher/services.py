@@ -28,6 +28,7 @@ class Plan:
     admin_token: str
     service_token: str
     certificate: Path
+    nats_url: str
 
 
 def make_plan(config: Config) -> Plan:
@@ -75,7 +76,7 @@ def make_plan(config: Config) -> Plan:
     }
     for name, stage in SERVICES.items():
         programs.append(_service(name, stage, common | (only_store if name == "store-api" else {})))
-    return Plan(programs, api_url, database_url, admin_token, service_token, certificate)
+    return Plan(programs, api_url, database_url, admin_token, service_token, certificate, nats_url)
 
 
 def _service(name: str, stage: int, environ: Mapping[str, str]) -> Program:

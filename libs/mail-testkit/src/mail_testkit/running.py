@@ -35,6 +35,7 @@ class RunningPostroom:
         self.domain = system.config.domain
         self.api_url = system.plan.api_url
         self.database_url = system.plan.database_url
+        self.nats_url = system.plan.nats_url
         self.admin_token = system.plan.admin_token
         self.service_token = system.plan.service_token
         self.certificate = system.plan.certificate
