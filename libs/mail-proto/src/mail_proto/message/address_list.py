@@ -12,8 +12,12 @@ ends an address, whatever else is missing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from mail_proto.message.charsets import decode_octets
+from mail_proto.message.headers import decode
 
 # Ours: some 1,500 recipients; what comes later is left out of the list.
 MAX_LIST_OCTETS: Final = 65_536
@@ -22,11 +26,21 @@ _TOKEN: Final = re.compile(
     rb"(?P<space>[\x00-\x20]++)"
     rb"|\"(?P<quoted>(?:[^\"\\]|\\.)*+)(?:\"|\\?\Z)"
     rb"|(?P<literal>\[[^\]]*+\]?+)"
+    rb"|(?P<encoded>=\?[^?\s\x00]{1,64}+\?[bBqQ]\?[^?\s\x00]*+\?=)"  # with the commas that some senders leave in it
     rb"|(?P<special>[,;:<>@()])"
     rb"|(?P<atom>[^\x00-\x20\",;:<>@()\[]++)",
     re.DOTALL,
 )
+_WORD: Final = rb"[^\x00-\x20\",;:<>@()\[\\]++"
+# What nearly all lists are made of: `name <local@host>` or `local@host`, up to a comma or the end.
+_USUAL: Final = re.compile(
+    rb"[ \t]*+(?:"
+    rb"(?:\"([^\"\\\x00]*+)\"|((?:%s(?: (?=[^ <]))?+)++))?+[ \t]*+<(%s)@(%s)>|(%s)@(%s)"
+    rb")[ \t]*+(?:,|\Z)" % ((_WORD,) * 5)
+)
 _COMMENT_EVENT: Final = re.compile(rb"[()]|\\.", re.DOTALL)
+_DOT_ATOM: Final = re.compile(rb"[^\x00-\x20\",;:<>@()\[\]\\]*+")
+_QUOTED_SPECIAL: Final = re.compile(rb'(["\\])')
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -54,8 +68,29 @@ class _Word:
 def parse_list(value: bytes) -> list[ListedAddress]:
     """The addresses of an unfolded field value. Never raises; reads MAX_LIST_OCTETS at most."""
     parser = _Parser()
-    parser.read(value[:MAX_LIST_OCTETS])
+    value = value[:MAX_LIST_OCTETS]
+    position = 0
+    while (found := _USUAL.match(value, position)) is not None and position < len(value):
+        quoted, phrase, local, host, bare_local, bare_host = found.groups()
+        parser.addresses.append(ListedAddress(quoted or phrase, None, local or bare_local, host or bare_host))
+        position = found.end()
+    parser.read(value, position)
     return parser.addresses
+
+
+def displayed(listed: Iterable[ListedAddress]) -> list[tuple[str, str]]:
+    """(name, address) of each, decoded; names of groups are left out. A local part is quoted where it must be."""
+    return [
+        (decode(one.name) if one.name else "", _address(one.mailbox or b"", one.host))
+        for one in listed
+        if one.host is not None
+    ]
+
+
+def _address(local: bytes, host: bytes) -> str:
+    if not _DOT_ATOM.fullmatch(local):
+        local = b'"' + _QUOTED_SPECIAL.sub(rb"\\\1", local) + b'"'
+    return decode_octets(local + b"@" + host if host else local)
 
 
 class _Parser:
@@ -72,8 +107,9 @@ class _Parser:
         self._in_angle = False
         self._is_complete = False  # ">" has been read
 
-    def read(self, value: bytes) -> None:
-        position, spaced = 0, False
+    def read(self, value: bytes, position: int) -> None:
+        """From an offset where an address may begin, to the end."""
+        spaced = False
         while (token := _TOKEN.match(value, position)) is not None:
             position = token.end()
             match token.lastgroup:
@@ -88,7 +124,7 @@ class _Parser:
                     self._special(token[0])
                 case "quoted":
                     self._add(_QUOTED_PAIR.sub(rb"\1", token["quoted"]), spaced)
-                case "literal" | "atom":
+                case "literal" | "atom" | "encoded":
                     self._add(token[0], spaced)
             spaced = False
         self._flush()

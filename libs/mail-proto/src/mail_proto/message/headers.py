@@ -1,4 +1,4 @@
-"""Header fields: cutting, unfolding, decoding, MIME parameters (RFC 5322 §2.2, RFC 2047, RFC 2045 §5.1).
+"""Header fields: cutting, unfolding, decoding (RFC 5322 §2.2, RFC 2047).
 
 field = field-name ":" unstructured CRLF        field-name = 1*ftext
 A line that begins with SP or TAB continues the field before it.
@@ -13,23 +13,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from mail_proto.message.charsets import decode_octets
+from mail_proto.message.transfer import base64_octets
 
 # A display limit of ours: longer values are cut before decoding.
 MAX_DECODED_OCTETS: Final = 65_536
-# Ours: enough for any real Content-Type, small enough to parse in no time.
-MAX_PARAMETERS_OCTETS: Final = 65_536
 
 _FIELD_END: Final = re.compile(rb"\n(?![ \t])")
+# The fields that summaries are made of.
+LISTED: Final = (
+    b"bcc|cc|content-description|content-disposition|content-id|content-language|content-location|content-md5"
+    b"|content-transfer-encoding|content-type|date|from|in-reply-to|message-id|references|reply-to|sender|subject|to"
+)
+_LISTED_FIELD: Final = re.compile(rb"^(%s)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % LISTED, re.IGNORECASE | re.MULTILINE)
 # ftext is %d33-57 / %d59-126; 8-bit names occur in spam and must not swallow their neighbours.
 _NAME: Final = re.compile(rb"([^\x00-\x20:\x7f]++)[ \t]*+:")
-_ENCODED_WORD: Final = re.compile(rb"=\?([^?\s*]{1,64}+)(?:\*[^?\s]{0,64}+)?\?([bBqQ])\?([^?\s]*+)\?=")
-_TOKEN: Final = rb"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
-_MEDIA_TYPE: Final = re.compile(rb"\s*+(%s++)\s*+(?:/\s*+(%s++))?+" % (_TOKEN, _TOKEN))
-_VALUE_TOKEN: Final = re.compile(rb"\s*+(%s++)" % _TOKEN)
-_PARAMETER: Final = re.compile(
-    rb";\s*+([^\x00-\x20=;\"\x7f]++)\s*+=\s*+(?:\"((?:[^\"\\]++|\\.)*+)\"?+|([^;]*+))", re.DOTALL
+# Some senders leave spaces and question marks in a Q word; its length is limited so that the search stays linear.
+_ENCODED_WORD: Final = re.compile(
+    rb"=\?([^?\s*]{1,64}+)(?:\*[^?\s]{0,64}+)?\?(?:[bB]\?([^?]*+)|[qQ]\?([^?\n]{0,1000}+(?:\?(?!=)[^?\n]{0,100}+){0,8}))\?="
 )
-_QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +79,31 @@ def field(header: bytes, name: bytes) -> bytes | None:
 
 
 def first_values(header: bytes) -> dict[bytes, bytes]:
-    """Unfolded value of the first field of each name, by lower-case name."""
+    """Unfolded value of the first field of each of the names in `LISTED`, by lower-case name."""
     values: dict[bytes, bytes] = {}
-    for line in lines(header):
-        if line.name and (name := line.name.lower()) not in values:
-            values[name] = unfold(header[line.value_start : line.value_end])
+    for name, value in _LISTED_FIELD.findall(header):
+        name = name.lower()
+        if name not in values:
+            values[name] = unfold(value)
     return values
 
 
 def unfold(value: bytes) -> bytes:
     """Without line ends (RFC 5322 §2.2.3) and surrounding white space."""
-    return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t\r")
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    return value.strip(b" \t\r")
 
 
 def decode(value: bytes) -> str:
-    """The text of a value: encoded words decoded (RFC 2047), other octets as UTF-8 or else Latin-1.
+    """The text of a value: encoded words decoded (RFC 2047), other octets as UTF-8 or else Windows-1252.
 
     Neighbouring words in the same charset are joined before decoding: many senders cut inside a character.
     Longer values are cut at MAX_DECODED_OCTETS.
     """
     value = unfold(value[:MAX_DECODED_OCTETS])
+    if b"=?" not in value:
+        return decode_octets(value)
     texts: list[str] = []
     run, run_charset, position = bytearray(), b"", 0
     for word in _ENCODED_WORD.finditer(value):
@@ -112,7 +118,7 @@ def decode(value: bytes) -> str:
         elif run_charset:
             between = b""
         texts.append(decode_octets(between))
-        run += _word_octets(word[2], word[3])
+        run += _word_octets(word)
         run_charset, position = charset, word.end()
     texts.append(_decoded(run, run_charset))
     texts.append(decode_octets(value[position:]))
@@ -123,79 +129,7 @@ def _decoded(run: bytearray, charset: bytes) -> str:
     return decode_octets(bytes(run), charset.decode("ascii", "replace")) if run else ""
 
 
-def _word_octets(encoding: bytes, text: bytes) -> bytes:
-    if encoding in b"qQ":
-        return binascii.a2b_qp(text, header=True)
-    return base64_octets(text)
-
-
-def base64_octets(text: bytes) -> bytes:
-    """Base64 decoded as far as it goes: padding supplied, foreign octets passed over (RFC 2045 §6.8)."""
-    letters = text.translate(None, _NOT_BASE64)
-    # One letter alone past the groups of four carries no octet.
-    letters = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
-    try:
-        return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
-    except binascii.Error:
-        return b""
-
-
-_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64: Final = bytes(octet for octet in range(256) if octet not in _BASE64)
-
-
-@dataclass(frozen=True, slots=True)
-class MediaType:
-    """A Content-Type: lower-case `type/subtype`, and parameters with the names as written, unquoted values."""
-
-    name: str
-    parameters: tuple[tuple[bytes, bytes], ...] = ()
-
-    def parameter(self, name: bytes) -> bytes | None:
-        """The value of the first parameter of that (lower-case) name."""
-        return next((value for key, value in self.parameters if key.lower() == name), None)
-
-
-PLAIN_TEXT: Final = MediaType("text/plain")
-
-
-def media_type(value: bytes | None, default: MediaType = PLAIN_TEXT) -> MediaType:
-    """Parse the unfolded Content-Type. Nonsense counts as text/plain (RFC 2045 §5.2).
-
-    A lone `text` or `multipart` gets the usual subtype: old Eudora and many scripts write these.
-    """
-    if value is None:
-        return default
-    found = _MEDIA_TYPE.match(value)
-    if found is None:
-        return PLAIN_TEXT
-    main, sub = found[1].lower().decode("ascii"), found[2]
-    if sub is not None:
-        return MediaType(f"{main}/{sub.lower().decode('ascii')}", parameters(value[found.end() :]))
-    if main in ("text", "multipart"):
-        name = "text/plain" if main == "text" else "multipart/mixed"
-        return MediaType(name, parameters(value[found.end() :]))
-    return PLAIN_TEXT
-
-
-def disposition(value: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None:
-    """Type and parameters of an unfolded Content-Disposition; None where it says nothing.
-
-    A missing type with parameters counts as `attachment` (RFC 2183 §2.8 for types unknown).
-    """
-    found = _VALUE_TOKEN.match(value)
-    values = parameters(value[found.end() if found else 0 :])
-    if found is not None:
-        return found[1], values
-    return (b"attachment", values) if values else None
-
-
-def parameters(value: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The `; name=value` pairs of a MIME field, quoting and comments removed. Values may contain anything."""
-    pairs = []
-    for found in _PARAMETER.finditer(value[:MAX_PARAMETERS_OCTETS]):
-        if found[2] is not None:
-            pairs.append((found[1], _QUOTED_PAIR.sub(rb"\1", found[2])))
-        else:
-            pairs.append((found[1], found[3].partition(b" (")[0].strip()))
-    return tuple(pairs)
+def _word_octets(word: re.Match[bytes]) -> bytes:
+    if word[2] is not None:
+        return base64_octets(word[2])
+    return binascii.a2b_qp(word[3], header=True)

@@ -6,21 +6,24 @@ nstring = string / nil          string = quoted / literal          literal = "{"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mail_proto.message.address_list import parse_list
+from mail_proto.message.address_list import ListedAddress
 
 NIL: Final = b"NIL"
 # Ours: longer quoted strings would make lines that some clients refuse.
 MAX_QUOTED_OCTETS: Final = 1_000
 
+_PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x21\x23-\x5b\x5d-\x7f]*+")
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+")
 _QUOTED_SPECIAL: Final = re.compile(rb'(["\\])')
 
 
 def string(value: bytes) -> bytes:
     """Quoted where that is allowed, else a literal. NUL is left out: no form of string may have it."""
+    if len(value) <= MAX_QUOTED_OCTETS and _PLAIN.fullmatch(value):
+        return b'"%b"' % value
     value = value.replace(b"\x00", b"") if b"\x00" in value else value
     if len(value) <= MAX_QUOTED_OCTETS and _QUOTABLE.fullmatch(value):
         return b'"' + _QUOTED_SPECIAL.sub(rb"\\\1", value) + b'"'
@@ -37,17 +40,10 @@ def pairs(parameters: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"(" + b" ".join(items) + b")" if items else NIL
 
 
-def addresses(value: bytes | None) -> bytes:
+def rendered_addresses(listed: Sequence[ListedAddress]) -> bytes:
     """An address list of ENVELOPE: `((name adl mailbox host)(…))` without spaces between, or NIL if it is empty."""
-    if value is None:
-        return NIL
-    listed = parse_list(value)
     if not listed:
         return NIL
-    return (
-        b"("
-        + b"".join(
-            b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host)) for a in listed
-        )
-        + b")"
+    return b"(%b)" % b"".join(
+        [b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host)) for a in listed]
     )

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from typing import Final
 
 from mail_proto.message.headers import lines
-from mail_proto.message.structure import Part
+from mail_proto.message.structure import Octets, Part
 
 HEADER_TEXTS: Final = ("HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT")
 
 
 def section(
-    octets: bytes, root: Part, path: tuple[int, ...], text: str | None, fields: tuple[bytes, ...] = ()
+    octets: Octets, root: Part, path: tuple[int, ...], text: str | None, fields: tuple[bytes, ...] = ()
 ) -> bytes | None:
     """The octets of a section; None where the message has none of that name.
 
@@ -20,7 +20,7 @@ def section(
     HEADER.FIELDS, HEADER.FIELDS.NOT (of `fields`), TEXT, MIME.
     """
     if not path:
-        return octets if text is None else _of_message(octets, root, text, fields)
+        return octets[:] if text is None else _of_message(octets, root, text, fields)
     part = _find(root, path)
     if part is None:
         return None
@@ -59,7 +59,7 @@ def _parts(container: Part) -> tuple[Part, ...]:
     return container.children or (Part(end, end, end, "text/plain"),)
 
 
-def _of_message(octets: bytes, message: Part, text: str, fields: tuple[bytes, ...]) -> bytes | None:
+def _of_message(octets: Octets, message: Part, text: str, fields: tuple[bytes, ...]) -> bytes | None:
     if text == "TEXT":
         return octets[message.body_start : message.body_end]
     header = octets[message.header_start : message.body_start]

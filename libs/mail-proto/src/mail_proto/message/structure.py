@@ -13,10 +13,13 @@ the inner ones (a missing end boundary), also in the middle of a header. The lin
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Final
 
-from mail_proto.message.headers import PLAIN_TEXT, MediaType, media_type, unfold
+from mail_proto.message.headers import unfold
+from mail_proto.message.parameters import PLAIN_TEXT, MediaType, media_type
 
 # Ours: real mail stays below 20 levels and 1,000 parts; what is nested deeper counts as one opaque part.
 MAX_DEPTH: Final = 100
@@ -24,10 +27,16 @@ MAX_PARTS: Final = 10_000
 # RFC 2046 §5.1.1 allows 70; some senders write more.
 MAX_BOUNDARY_OCTETS: Final = 1_000
 
+# An mmap is counted in pieces of this size, so that no more of it is copied at once.
+_PIECE_OCTETS: Final = 1_048_576
+
 _HEADER_EVENT: Final = re.compile(rb"\n(?:\r?\n|(--))")
 _CONTENT_TYPE: Final = re.compile(rb"\ncontent-type[ \t]*+:")
 _FIELD_END: Final = re.compile(rb"\n(?![ \t])")
 _EMBEDDED: Final = MediaType("message/rfc822")
+
+
+Octets = bytes | mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Part:
 
     The header is [header_start, body_start) with its empty line, the body is [body_start, body_end). `media_type` is
     `type/subtype` in lower case. Children: the parts of a multipart, or the one message in a message/rfc822.
+    `lines`: the line ends in the body; None in summaries of earlier versions.
     """
 
     header_start: int
@@ -43,6 +53,7 @@ class Part:
     body_end: int
     media_type: str
     children: tuple[Part, ...] = ()
+    lines: int | None = None
 
     @property
     def is_multipart(self) -> bool:
@@ -62,6 +73,7 @@ class _Open:
     default: MediaType
     media_type: str = "text/plain"
     body_start: int = 0
+    lines_before: int = 0
     boundary: bytes | None = None
     shadowed: int | None = None
     children: list[Part] = field(default_factory=list)
@@ -77,14 +89,24 @@ class _Delimiter:
     closes: bool
 
 
-def scan(octets: bytes) -> Part:
-    """The structure of a message. Never raises."""
+def scan(octets: Octets) -> Part:
+    """The structure of a message. Never raises. Of an mmap, which need not be in memory, pieces are copied."""
     return _Scanner(octets).run()
 
 
+def walk(root: Part) -> Iterator[Part]:
+    """Each part before those in it, in the order of the message."""
+    pending = [root]
+    while pending:
+        part = pending.pop()
+        yield part
+        pending.extend(reversed(part.children))
+
+
 class _Scanner:
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: Octets) -> None:
         self._octets = octets
+        self._counted_to = self._lines = 0
         self._stack = [_Open(0, PLAIN_TEXT)]
         self._boundaries: dict[bytes, int] = {}
         self._parts = 1
@@ -105,6 +127,7 @@ class _Scanner:
         """Read the header of the innermost part; the delimiter, where one cuts it short."""
         part = self._stack[-1]
         part.body_start, delimiter = self._header_end(part.header_start)
+        part.lines_before = self._lines_to(part.body_start)
         declared = self._declared(part)
         part.media_type = declared.name
         if delimiter is None:
@@ -113,8 +136,8 @@ class _Scanner:
 
     def _header_end(self, start: int) -> tuple[int, _Delimiter | None]:
         octets = self._octets
-        if start == 0 and octets.startswith((b"\n", b"\r\n")):
-            return octets.index(b"\n") + 1, None
+        if start == 0 and octets[:2].startswith((b"\n", b"\r\n")):
+            return octets.find(b"\n", 0) + 1, None  # an mmap searches from where it was read last
         # From the line end before: the header may be empty, or a delimiter may stand in its place.
         position = max(start - 1, 0)
         while (event := _HEADER_EVENT.search(octets, position)) is not None:
@@ -188,7 +211,7 @@ class _Scanner:
     def _begin_after(self, delimiter: _Delimiter) -> bool:
         """Close what the delimiter ends; True if a new part begins behind it."""
         end = delimiter.start - 1
-        if self._octets.startswith(b"\r", end - 1):
+        if self._octets[max(end - 1, 0) : end] == b"\r":
             end -= 1
         if len(self._stack) > delimiter.level + 1:
             self._close(delimiter.level + 1, end)
@@ -205,11 +228,20 @@ class _Scanner:
             part = self._stack.pop()
             self._forget(part)
             end = max(end, part.body_start)
-            closed = Part(part.header_start, part.body_start, end, part.media_type, tuple(part.children))
+            lines = self._lines_to(end) - part.lines_before
+            closed = Part(part.header_start, part.body_start, end, part.media_type, tuple(part.children), lines)
             if len(self._stack) > 0:
                 self._stack[-1].children.append(closed)
             if len(self._stack) == level:
                 return closed
+
+    def _lines_to(self, offset: int) -> int:
+        """Line ends before an offset. Offsets only grow, from one call to the next, so that each octet is seen once."""
+        while self._counted_to < offset:
+            piece = min(offset, self._counted_to + _PIECE_OCTETS)
+            self._lines += self._octets[self._counted_to : piece].count(b"\n")
+            self._counted_to = piece
+        return self._lines
 
     def _forget(self, part: _Open) -> None:
         if part.boundary is None:

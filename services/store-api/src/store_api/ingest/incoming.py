@@ -72,19 +72,7 @@ Results = list[list[Stored]]
 
 def summary_row(incoming: Incoming) -> bytes:
     """The parsed message as it is kept in `blob.summary`."""
-    parsed = summarize(incoming.octets if isinstance(incoming.octets, bytes) else bytes(incoming.octets))
-    return msgspec.msgpack.encode(
-        Summary(
-            blob_id=incoming.blob_id,
-            octets=parsed.octets,
-            envelope=parsed.envelope,
-            body=parsed.body,
-            bodystructure=parsed.bodystructure,
-            header=parsed.header,
-            root=parsed.root,
-            sent_date=parsed.sent_date,
-        )
-    )
+    return msgspec.msgpack.encode(Summary.of(incoming.blob_id, summarize(incoming.octets)))
 
 
 _INSERT_TRANSMISSIONS: Final = """

@@ -1,0 +1,49 @@
+"""Content-Transfer-Encodings (RFC 2045 §6): decoded as far as they go, whatever the octets."""
+
+from __future__ import annotations
+
+import binascii
+from typing import Final
+
+_NOT_BASE64: Final = bytes(
+    octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+)
+
+
+def base64_octets(text: bytes) -> bytes:
+    """Base64 decoded: padding supplied, foreign octets passed over (RFC 2045 §6.8)."""
+    letters = text.translate(None, _NOT_BASE64)
+    # One letter alone past the groups of four carries no octet.
+    letters = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
+    try:
+        return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+    except binascii.Error:
+        return b""
+
+
+def decoded(octets: bytes, encoding: str) -> bytes:
+    """By the name of an encoding in lower case; octets in one that isn't known stay as they are (RFC 2045 §6.2)."""
+    if encoding == "base64":
+        return base64_octets(octets)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(octets)
+    if encoding in ("x-uuencode", "uuencode", "x-uue"):
+        return _uuencoded(octets)
+    return octets
+
+
+def _uuencoded(octets: bytes) -> bytes:
+    """The lines between `begin` and `end`; those that can't be read are left out."""
+    _, begin, rest = octets.partition(b"begin ")
+    if not begin:
+        return octets
+    pieces: list[bytes] = []
+    for line in rest.split(b"\n")[1:]:
+        line = line.rstrip(b"\r")
+        if line == b"end":
+            break
+        try:
+            pieces.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            continue
+    return b"".join(pieces)
