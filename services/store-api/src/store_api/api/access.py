@@ -14,9 +14,10 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from store_api.accounts.accounts import find_account
+from store_api.accounts.tokens import PREFIX, find_holder
 from store_api.store import Store
 
-_bearer = HTTPBearer(auto_error=False, description="the token in POSTROOM_ADMIN_TOKEN")
+_bearer = HTTPBearer(auto_error=False, description="a token of /v1/tokens, or the one in POSTROOM_ADMIN_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Actor:
     """Who calls the public API: the whole system's admin, a domain's, or an account for itself.
 
     `name` says so in the audit log and to the rate limits. What lies outside of the scope answers 404, as if it
-    weren't there; what nobody of that scope may do answers 403.
+    weren't there; what nobody of that scope may do answers 403. An account's actor has its `domain_id` too.
     """
 
     scope: Literal["admin", "domain", "account"]
@@ -58,7 +59,12 @@ async def require_service(store: TheStore, credentials: Credentials) -> None:
 
 
 async def authenticated(store: TheStore, credentials: Credentials) -> Actor:
-    """Raises HTTPException 401."""
+    """Who calls: the token of the settings, or one of the table. Raises HTTPException 401."""
+    if credentials is not None and credentials.credentials.startswith(PREFIX):
+        found = await find_holder(store.database, credentials.credentials)
+        if found is not None:
+            name, holder = found
+            return Actor(holder.scope, name, holder.domain_id, holder.account_id)
     _require(credentials, store.settings.admin_token)
     return Actor("admin", "admin")
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 from uuid import UUID
 
-from mail_runtime.contracts.errors import Conflict, Refused
+from mail_runtime.contracts.errors import Conflict, NotFound, Refused
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 
@@ -37,3 +37,18 @@ async def create_domain(database: Database, name: str) -> UUID:
 async def list_domains(database: Database) -> list[str]:
     async with database.transaction() as connection:
         return list((await run(connection, "SELECT name FROM domain ORDER BY name")).scalars())
+
+
+async def find_domain_id(database: Database, name: str, *, within: UUID | None = None) -> UUID:
+    """Its id; of that one only, where given. Raises NotFound."""
+    async with database.transaction() as connection:
+        row = await run(
+            connection,
+            "SELECT id FROM domain WHERE name = :name AND (CAST(:within AS uuid) IS NULL OR id = :within)",
+            name=name.lower(),
+            within=within,
+        )
+        identifier: UUID | None = row.scalar()
+    if identifier is None:
+        raise NotFound(f"there is no domain {name}")
+    return identifier

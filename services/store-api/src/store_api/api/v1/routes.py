@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends
 
 from store_api.api.access import authenticated
 from store_api.api.openapi import known_parameters
-from store_api.api.v1 import accounts, domains, mailboxes, messages, queue
+from store_api.api.v1 import accounts, domains, mailboxes, messages, queue, tokens
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated), Depends(known_parameters)])
-for subject in (domains, accounts, mailboxes, messages, queue):
+for subject in (domains, accounts, mailboxes, messages, queue, tokens):
     router.include_router(subject.router)
