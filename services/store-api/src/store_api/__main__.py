@@ -88,6 +88,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
             group.create_task(store.coalescer.run(), name="coalescer"),
             group.create_task(store.dispatcher.run(), name="dispatcher"),
             group.create_task(store.publisher.run(), name="publisher"),
+            group.create_task(store.removal.run(), name="removal"),
         ]
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await stopping.wait()

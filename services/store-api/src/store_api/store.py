@@ -9,6 +9,7 @@ from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
 from store_api.blobs.storage import Blobs
 from store_api.db.engine import Database, run
+from store_api.directory.removal import Removal
 from store_api.events.notifier import Notifier
 from store_api.events.publisher import Publisher
 from store_api.ingest.coalescer import Coalescer
@@ -32,10 +33,12 @@ class Store:
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)
     cursors: Cursors = field(init=False)
+    removal: Removal = field(init=False)
 
     def __post_init__(self) -> None:
         self.coalescer = Coalescer(self.database, self.blobs, self._committed)
         self.retries = Retries(self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname)
+        self.removal = Removal(self.database)
         self.cursors = Cursors(self.settings.service_token)
 
     async def ready(self) -> None:

@@ -12,6 +12,9 @@ RELAY_SUBJECTS: Final = "relay.*"
 RELAY_LANE: Final = "relay.normal"
 RELAY_CONSUMER: Final = "smtp-out"
 
+# Core, without payload: a domain, account or alias changed; forget where addresses lead.
+DIRECTORY_CHANGED: Final = "directory.changed"
+
 
 class MailboxChanged(msgspec.Struct, frozen=True):
     """On `mailbox.<account>.<mailbox>`: the mailbox is now at `modseq`; fetch what changed."""

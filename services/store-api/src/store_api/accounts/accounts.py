@@ -11,6 +11,7 @@ from mail_runtime.contracts.store import Credentials, MaildropLock, Principal
 from store_api.accounts.passwords import Passwords
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
+from store_api.directory.aliases import hold_domain
 
 # RFC 6154; the mailboxes that clients look for.
 FIRST_MAILBOXES: Final = {
@@ -24,8 +25,13 @@ FIRST_MAILBOXES: Final = {
 MIN_PASSWORD_LENGTH: Final = 8
 
 
-async def create_account(database: Database, passwords: Passwords, address: str, password: str) -> UUID:
-    """Create the account and its first mailboxes. Raises Refused, Conflict."""
+async def create_account(
+    database: Database, passwords: Passwords, address: str, password: str, *, only: UUID | None = None
+) -> UUID:
+    """Create the account and its first mailboxes; in no other domain than that with the id `only`, where given.
+
+    Raises Refused, Conflict.
+    """
     try:
         parsed = parse_mailbox(address)
     except AddressFault as fault:
@@ -35,11 +41,10 @@ async def create_account(database: Database, passwords: Passwords, address: str,
     address = str(parsed).lower()
     password_hash = await passwords.hash(password)
     async with database.transaction() as connection:
-        domain_id = (
-            await run(connection, "SELECT id FROM domain WHERE name = :name", name=parsed.domain.lower())
-        ).scalar()
-        if domain_id is None:
-            raise Refused(f"the domain {parsed.domain} doesn't exist: create it first")
+        domain_id = await hold_domain(connection, parsed.domain, only)
+        alias = await run(connection, "SELECT 1 FROM alias WHERE address = :address", address=address)
+        if alias.scalar() is not None:
+            raise Conflict(f"{address} is an alias")
         account_id: UUID | None = (
             await run(
                 connection,
@@ -85,20 +90,6 @@ async def find_account(
     if row is None:
         raise NotFound(f"there is no account {address}")
     return row
-
-
-async def list_accounts(database: Database, after: str, limit: int) -> list[Any]:
-    """Rows (id, address, state, created_at) by address, after `after`."""
-    async with database.transaction() as connection:
-        return list(
-            await run(
-                connection,
-                "SELECT id, address, state, created_at FROM account WHERE address > :after"
-                " ORDER BY address LIMIT :limit",
-                after=after,
-                limit=limit,
-            )
-        )
 
 
 async def authenticate(database: Database, passwords: Passwords, credentials: Credentials) -> Principal:

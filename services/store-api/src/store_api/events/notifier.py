@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from mail_runtime.bus import Bus
-from mail_runtime.contracts.subjects import AccountChanged, MailboxChanged, account_subject, mailbox_subject
+from mail_runtime.contracts.subjects import (
+    DIRECTORY_CHANGED,
+    AccountChanged,
+    MailboxChanged,
+    account_subject,
+    mailbox_subject,
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -24,3 +31,11 @@ class Notifier:
     async def mailboxes_changed(self, account_id: UUID) -> None:
         """The list of mailboxes of an account is another one."""
         await self._bus.publish(account_subject(account_id), _encode(AccountChanged(what="mailboxes")))
+
+    async def account_changed(self, account_id: UUID, what: Literal["password", "disabled", "deleted"]) -> None:
+        """Frontends drop what they remember of it, and close its sessions."""
+        await self._bus.publish(account_subject(account_id), _encode(AccountChanged(what=what)))
+
+    async def directory_changed(self) -> None:
+        """Where addresses lead is different now."""
+        await self._bus.publish(DIRECTORY_CHANGED, b"")

@@ -6,8 +6,24 @@ from fastapi import APIRouter, Depends
 
 from store_api.api.access import authenticated
 from store_api.api.openapi import known_parameters
-from store_api.api.v1 import accounts, domains, mailboxes, messages, queue, tokens
+from store_api.api.v1 import (
+    accounts,
+    aliases,
+    domains,
+    mailboxes,
+    messages,
+    queue,
+    tokens,
+)
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated), Depends(known_parameters)])
-for subject in (domains, accounts, mailboxes, messages, queue, tokens):
+for subject in (
+    domains,
+    accounts,
+    aliases,
+    tokens,
+    mailboxes,
+    messages,
+    queue,
+):
     router.include_router(subject.router)

@@ -1,4 +1,4 @@
-"""Deliveries that are held or cancelled, who they belong to, the suppression list."""
+"""Deliveries that are held or cancelled, who they belong to, the suppression list; accounts that are being removed."""
 
 from alembic import op
 
@@ -19,6 +19,11 @@ STATEMENTS = (
     "CREATE INDEX delivery_to_domain ON delivery (domain, id) WHERE state IN ('queued', 'held')",
     "CREATE INDEX delivery_waiting ON delivery (state, id) WHERE state IN ('queued', 'held')",
     "CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL",
+    "ALTER TABLE account ADD COLUMN deleted_at timestamptz",
+    "CREATE INDEX account_deleted ON account (deleted_at) WHERE deleted_at IS NOT NULL",
+    "CREATE INDEX alias_target_target ON alias_target (target)",
+    # Recipients that a remote says don't exist are added to the list by themselves.
+    "ALTER TABLE domain ADD COLUMN suppress_bounced boolean NOT NULL DEFAULT false",
     # Recipients to whom a domain of ours doesn't send.
     """CREATE TABLE suppression (
         domain_id uuid NOT NULL REFERENCES domain ON DELETE CASCADE,

@@ -1,0 +1,216 @@
+"""Domains, accounts and aliases over REST."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from mail_runtime.contracts import store as wire
+from mail_runtime.store_client import StoreClient
+from mail_testkit.running import RunningPostroom
+from store_api.db.engine import Database, run
+
+MESSAGE = b"Subject: one\r\n\r\nbody\r\n"
+
+
+@pytest.fixture
+async def database(postroom: RunningPostroom) -> AsyncIterator[Database]:
+    database = Database(postroom.database_url)
+    yield database
+    await database.close()
+
+
+async def call(
+    rest: aiohttp.ClientSession, method: str, path: str, body: Any = None, **headers: str
+) -> tuple[int, Any, str]:
+    """(status, JSON, ETag)."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with rest.request(method, path, json=body, headers=named) as response:
+        shown = await response.json() if response.status != 204 else None
+        return response.status, shown, response.headers.get("ETag", "")
+
+
+@pytest.fixture
+async def domain(rest: aiohttp.ClientSession) -> str:
+    name = f"d{uuid4().hex[:12]}.test"
+    assert (await call(rest, "POST", "/v1/domains", {"name": name}))[0] == 201
+    return name
+
+
+async def new_account(rest: aiohttp.ClientSession, domain: str, **more: Any) -> str:
+    address = f"a{uuid4().hex[:8]}@{domain}"
+    status, shown, _ = await call(rest, "POST", "/v1/accounts", {"address": address, "password": "long enough", **more})
+    assert status == 201, shown
+    return address
+
+
+async def test_a_domain_is_changed_and_removed(rest: aiohttp.ClientSession, domain: str) -> None:
+    path = f"/v1/domains/{domain.upper()}"
+    _, first, etag = await call(rest, "GET", path)
+    assert (first["name"], first["trash_days"], first["quota_octets"]) == (domain, None, None)
+    status, changed, new_etag = await call(rest, "PATCH", path, {"trash_days": 30, "quota_octets": 5}, If_Match=etag)
+    assert (status, changed["trash_days"], changed["quota_octets"]) == (200, 30, 5)
+    assert new_etag != etag
+    status, problem, _ = await call(rest, "PATCH", path, {"trash_days": 1}, If_Match=etag)
+    assert (status, problem["type"]) == (412, "/problems/precondition-failed")
+    _, changed, _ = await call(rest, "PATCH", path, {"trash_days": None})
+    assert (changed["trash_days"], changed["quota_octets"]) == (None, 5)
+    for body in (
+        {"trash_days": 0},
+        {"quota_octets": -1},
+        {"quota_octets": 2**63},
+        {"nme": 1},
+        {"suppress_bounced": None},
+    ):
+        assert (await call(rest, "PATCH", path, body))[0] == 422
+    assert (await call(rest, "DELETE", path))[0] == 204
+    assert (await call(rest, "GET", path))[0] == 404
+
+
+async def test_a_domain_in_use_stays(rest: aiohttp.ClientSession, domain: str) -> None:
+    await new_account(rest, domain)
+    status, problem, _ = await call(rest, "DELETE", f"/v1/domains/{domain}")
+    assert (status, "accounts" in problem["detail"]) == (409, True)
+
+
+async def test_another_name_of_a_domain(rest: aiohttp.ClientSession, domain: str) -> None:
+    other = f"other-{domain}"
+    status, shown, _ = await call(rest, "POST", "/v1/domains", {"name": other, "alias_of": domain})
+    assert (status, shown["alias_of"]) == (201, domain)
+    for name, of in [(f"x-{domain}", other), (f"y-{domain}", "nowhere.test"), (domain, domain)]:
+        assert (await call(rest, "POST", "/v1/domains", {"name": name, "alias_of": of}))[0] in {422, 409}
+    assert (await call(rest, "GET", f"/v1/domains/x-{domain}"))[0] == 404, "nothing is half made"
+    status, problem, _ = await call(rest, "POST", "/v1/accounts", {"address": f"a@{other}", "password": "long enough"})
+    assert (status, "another name" in problem["detail"]) == (422, True)
+    assert (await call(rest, "DELETE", f"/v1/domains/{domain}"))[0] == 409
+
+
+async def test_an_account_is_changed(rest: aiohttp.ClientSession, domain: str) -> None:
+    address = await new_account(rest, domain, display_name="Ä", forward_to=["X@Elsewhere.TEST"])
+    path = f"/v1/accounts/{address}"
+    _, shown, etag = await call(rest, "GET", path)
+    assert (shown["display_name"], shown["forward_to"], shown["state"]) == ("Ä", ["X@elsewhere.test"], "active")
+    assert shown["used"] == {"messages": 0, "octets": 0}
+    _, changed, _ = await call(rest, "PATCH", path, {"state": "disabled", "quota_messages": 7}, If_Match=etag)
+    assert (changed["state"], changed["quota_messages"], changed["display_name"]) == ("disabled", 7, "Ä")
+    assert (await call(rest, "PATCH", path, {"display_name": "x"}, If_Match=etag))[0] == 412
+    for body in (
+        {"forward_to": [address]},
+        {"forward_to": ["no address"]},
+        {"state": "deleted"},
+        {"display_name": "\0"},
+    ):
+        assert (await call(rest, "PATCH", path, body))[0] == 422, body
+    _, listed, _ = await call(rest, "GET", f"/v1/accounts?domain={domain}&state=disabled")
+    assert [item["address"] for item in listed["items"]] == [address]
+    assert (await call(rest, "GET", f"/v1/accounts?domain={domain}&state=active"))[1]["items"] == []
+
+
+async def test_a_disabled_account_cannot_log_in(store: StoreClient, rest: aiohttp.ClientSession, account: Any) -> None:
+    await call(rest, "PATCH", f"/v1/accounts/{account.address}", {"state": "disabled"})
+    assert [r.status for r in await store.resolve([account.address])] != ["local"]
+
+
+async def test_a_deleted_account_leaves_nothing(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str, database: Database
+) -> None:
+    address = await new_account(rest, domain)
+    account_id = (await call(rest, "GET", f"/v1/accounts/{address}"))[1]["id"]
+    for mailbox in await store.mailboxes(account_id):
+        await store.append(account_id, mailbox.id, wire.AppendHeader(), MESSAGE)
+    alias = {"address": f"sales@{domain}", "members": [address, "x@elsewhere.test"]}
+    assert (await call(rest, "POST", "/v1/aliases", alias))[0] == 201
+    assert (await call(rest, "DELETE", f"/v1/accounts/{address}"))[0] == 204
+    assert (await call(rest, "GET", f"/v1/accounts/{address}"))[0] == 404
+    assert (await call(rest, "DELETE", f"/v1/accounts/{address}"))[0] == 404
+    _, listed, _ = await call(rest, "GET", f"/v1/accounts?domain={domain}")
+    assert listed["items"] == []
+    _, members, _ = await call(rest, "GET", f"/v1/aliases/sales@{domain}/members")
+    assert members["items"] == ["x@elsewhere.test"]
+    async with database.transaction() as connection:
+        tables = (
+            (
+                await run(
+                    connection,
+                    "SELECT table_name FROM information_schema.columns WHERE column_name = 'account_id'"
+                    " AND table_schema = 'public' AND table_name NOT IN ('transmission', 'delivery', 'event')",
+                )
+            )
+            .scalars()
+            .all()
+        )
+    assert {"message", "mailbox", "expunged", "api_token"} <= set(tables)
+    left = True
+    while left:
+        async with database.transaction() as connection:
+            left = bool((await run(connection, "SELECT 1 FROM account WHERE id = :id", id=account_id)).scalar())
+        await asyncio.sleep(0.05)
+    async with database.transaction() as connection:
+        for table in tables:
+            rows = await run(connection, f"SELECT count(*) FROM {table} WHERE account_id = :id", id=account_id)
+            assert rows.scalar() == 0, table
+    assert (await call(rest, "POST", "/v1/accounts", {"address": address, "password": "long enough"}))[0] == 201
+
+
+async def test_aliases_and_their_members(rest: aiohttp.ClientSession, domain: str) -> None:
+    address = await new_account(rest, domain)
+    path = f"/v1/aliases/team@{domain}"
+    new = {"address": f"Team@{domain}", "kind": "list", "who_may_post": "members", "members": [address, address]}
+    status, shown, _ = await call(rest, "POST", "/v1/aliases", new)
+    assert (status, shown["address"], shown["members"], shown["who_may_post"]) == (201, f"team@{domain}", 1, "members")
+    assert (await call(rest, "POST", "/v1/aliases", new))[0] == 409
+    assert (await call(rest, "POST", "/v1/aliases", {"address": address, "members": ["x@y.test"]}))[0] == 409
+    status, _, _ = await call(rest, "POST", "/v1/accounts", {"address": f"team@{domain}", "password": "long enough"})
+    assert status == 409, "an address is an alias or an account"
+    _, shown, _ = await call(rest, "POST", f"{path}/members", {"members": ["b@x.test", "c@x.test", address]})
+    assert shown["members"] == 3
+    assert (await call(rest, "POST", f"{path}/members", {"members": [f"team@{domain}"]}))[0] == 422
+    _, page, etag = await call(rest, "GET", f"{path}/members?limit=2")
+    _, rest_of_it, _ = await call(rest, "GET", f"{path}/members?limit=2&cursor={page['next_cursor']}")
+    assert page["items"] + rest_of_it["items"] == sorted([address, "b@x.test", "c@x.test"])
+    assert (await call(rest, "PUT", f"{path}/members", {"members": ["d@x.test"]}))[0] == 428
+    assert (await call(rest, "PUT", f"{path}/members", {"members": ["d@x.test"]}, If_Match='"old"'))[0] == 412
+    _, shown, _ = await call(rest, "PUT", f"{path}/members", {"members": ["d@x.test"]}, If_Match=etag)
+    assert shown["members"] == 1
+    assert (await call(rest, "DELETE", f"{path}/members/d@x.test"))[0] == 204
+    assert (await call(rest, "DELETE", f"{path}/members/d@x.test"))[0] == 404
+    _, changed, _ = await call(rest, "PATCH", path, {"who_may_post": "domain", "name": "The team"})
+    assert (changed["who_may_post"], changed["name"]) == ("domain", "The team")
+    assert (await call(rest, "DELETE", path))[0] == 204
+    assert (await call(rest, "GET", path))[0] == 404
+
+
+async def test_a_catch_all(rest: aiohttp.ClientSession, domain: str) -> None:
+    new = {"address": f"@{domain}", "kind": "catch_all", "members": ["all@x.test"]}
+    assert (await call(rest, "POST", "/v1/aliases", new | {"address": f"x@{domain}"}))[0] == 422
+    assert (await call(rest, "POST", "/v1/aliases", new | {"kind": "alias"}))[0] == 422
+    assert (await call(rest, "POST", "/v1/aliases", new | {"address": "@nowhere.test"}))[0] == 422
+    assert (await call(rest, "POST", "/v1/aliases", new))[0] == 201
+    _, listed, _ = await call(rest, "GET", f"/v1/aliases?domain={domain}&kind=catch_all&member=all@x.test")
+    assert [item["address"] for item in listed["items"]] == [f"@{domain}"]
+
+
+async def test_two_who_make_one_address_at_once(rest: aiohttp.ClientSession, domain: str) -> None:
+    address = f"same@{domain}"
+    results = await asyncio.gather(
+        call(rest, "POST", "/v1/accounts", {"address": address, "password": "long enough"}),
+        call(rest, "POST", "/v1/aliases", {"address": address, "members": ["x@y.test"]}),
+    )
+    assert sorted(status for status, _, _ in results) == [201, 409]
+
+
+async def test_changes_are_in_the_audit_log(rest: aiohttp.ClientSession, domain: str, database: Database) -> None:
+    await call(rest, "PATCH", f"/v1/domains/{domain}", {"junk_days": 3})
+    async with database.transaction() as connection:
+        rows = (
+            await run(
+                connection, "SELECT actor, action, detail FROM audit WHERE object = :name ORDER BY id", name=domain
+            )
+        ).all()
+    assert [row.action for row in rows] == ["domain.create", "domain.change"]
+    assert "junk_days" in str(rows[1].detail)
