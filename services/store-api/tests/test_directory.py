@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,17 +11,9 @@ import pytest
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
-from mail_testkit.running import RunningPostroom
 from store_api.db.engine import Database, run
 
 MESSAGE = b"Subject: one\r\n\r\nbody\r\n"
-
-
-@pytest.fixture
-async def database(postroom: RunningPostroom) -> AsyncIterator[Database]:
-    database = Database(postroom.database_url)
-    yield database
-    await database.close()
 
 
 async def call(
@@ -214,3 +205,43 @@ async def test_changes_are_in_the_audit_log(rest: aiohttp.ClientSession, domain:
         ).all()
     assert [row.action for row in rows] == ["domain.create", "domain.change"]
     assert "junk_days" in str(rows[1].detail)
+
+
+async def test_the_admin_of_a_domain_sees_and_changes_its_own(rest: aiohttp.ClientSession, domain: str) -> None:
+    address, foreign = await new_account(rest, domain), await new_account(rest, "example.test")
+    status, token, _ = await call(rest, "POST", "/v1/tokens", {"name": "t", "scope": "domain", "domain": domain})
+    assert status == 201
+    bearer = {"Authorization": f"Bearer {token['secret']}"}
+    _, listed, _ = await call(rest, "GET", "/v1/domains", **bearer)
+    assert [item["name"] for item in listed["items"]] == [domain]
+    _, listed, _ = await call(rest, "GET", "/v1/accounts", **bearer)
+    assert [item["address"] for item in listed["items"]] == [address]
+    new = {"address": f"second@{domain}", "password": "long enough"}
+    for method, path, body, expected in [
+        ("GET", "/v1/domains/example.test", None, 404),
+        ("PATCH", f"/v1/domains/{domain}", {"junk_days": 5}, 200),
+        ("PATCH", f"/v1/domains/{domain}", {"quota_octets": 5}, 403),
+        ("POST", "/v1/domains", {"name": "new.test"}, 403),
+        ("DELETE", f"/v1/domains/{domain}", None, 403),
+        ("POST", "/v1/accounts", new, 201),
+        ("POST", "/v1/accounts", new | {"address": "x@example.test"}, 422),
+        ("PATCH", f"/v1/accounts/{foreign}", {"state": "disabled"}, 404),
+        ("DELETE", f"/v1/accounts/{foreign}", None, 404),
+        ("POST", "/v1/aliases", {"address": "x@example.test", "members": ["a@b.test"]}, 422),
+    ]:
+        status, shown, _ = await call(rest, method, path, body, **bearer)
+        assert status == expected, (method, path, shown)
+
+
+async def test_an_account_changes_what_is_its_own(rest: aiohttp.ClientSession, domain: str) -> None:
+    address = await new_account(rest, domain)
+    _, token, _ = await call(rest, "POST", "/v1/tokens", {"name": "t", "scope": "account", "account": address})
+    bearer = {"Authorization": f"Bearer {token['secret']}"}
+    for body, expected in [
+        ({"display_name": "Me", "forward_to": ["me@x.test"]}, 200),
+        ({"quota_octets": None}, 403),
+        ({"state": "disabled"}, 403),
+    ]:
+        assert (await call(rest, "PATCH", f"/v1/accounts/{address}", body, **bearer))[0] == expected
+    assert (await call(rest, "DELETE", f"/v1/accounts/{address}", **bearer))[0] == 403
+    assert (await call(rest, "GET", "/v1/accounts", **bearer))[0] == 403
