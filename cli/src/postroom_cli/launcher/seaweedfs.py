@@ -27,6 +27,8 @@ def prepare(data: Path, binary: str, key: str, secret: str) -> tuple[Program, st
     arguments = ["server", "-s3", f"-dir={directory}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false"]
     arguments += ["-master.electionTimeout=1s", "-master.volumeSizeLimitMB=512"]
     arguments += ["-volume.max=100", "-volume.preStopSeconds=1"]
+    # Catalogs that nobody needs here, on fixed ports: a second server on the machine couldn't start.
+    arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     for part in PARTS:
         arguments += [f"-{part}.port={ports[part]}", f"-{part}.port.grpc={ports[part + '.grpc']}"]
     program = Program(
