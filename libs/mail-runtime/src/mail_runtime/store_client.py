@@ -155,6 +155,11 @@ class StoreClient:
         body = _encode(wire.BlobIds(ids=blob_ids))
         return framing.unpack_stream(await self._call("POST", f"/accounts/{account_id}/bodies", body, BULK_TIMEOUT_S))
 
+    async def body_range(self, account_id: UUID, blob_id: UUID, start: int, end: int) -> bytes:
+        """The octets [start, end) of a message, at most 1 MiB; fewer where it ends. Raises NotFound, Refused."""
+        path = f"/accounts/{account_id}/bodies/{blob_id}?start={start}&end={end}"
+        return await self._call("GET", path, None, BULK_TIMEOUT_S)
+
     # maildrop lock
 
     async def lock_maildrop(self, account_id: UUID, lock: wire.MaildropLock) -> None:

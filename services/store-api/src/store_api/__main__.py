@@ -18,7 +18,7 @@ from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
 from store_api.api.app import create_app
-from store_api.blobs.storage import Blobs, open_storage
+from store_api.blobs.opening import open_blobs
 from store_api.db.engine import Database
 from store_api.db.migrate import migrate
 from store_api.events.notifier import Notifier
@@ -58,7 +58,7 @@ async def _prepare(store: Store) -> None:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     database = Database(settings.database_url)
-    blobs = Blobs(open_storage(settings.blob_url, settings.s3_access_key, settings.s3_secret_key))
+    blobs = open_blobs(settings, database)
     async with Bus(settings.nats_url, "store-api") as bus:
         publisher = Publisher(database, bus, f"//{settings.hostname}/store-api")
         store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus), publisher)

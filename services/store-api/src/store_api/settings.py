@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mail_runtime.settings import setting
+from mail_runtime.settings import SettingsError, setting
+from store_api.blobs.keyring import Keyring
+from store_api.blobs.storage import open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,15 @@ class Settings:
     service_token: str = setting("POSTROOM_SERVICE_TOKEN", "the token shared by the services", secret=True)
     s3_access_key: str = setting("S3_ACCESS_KEY", "key of the object storage", "")
     s3_secret_key: str = setting("S3_SECRET_KEY", "secret of the object storage", "", secret=True)
+    blob_key: str = setting(
+        "POSTROOM_BLOB_KEY", "master keys of encryption at rest, `id:base64`; the first one wraps", "", secret=True
+    )
+    zstd_level: int = setting("POSTROOM_ZSTD_LEVEL", "how hard bodies are compressed; 0: not at all", 1)
+    receiving_octets: int = setting(
+        "POSTROOM_RECEIVING_OCTETS", "octets of bodies held on their way in; one message may be larger", 67_108_864
+    )
+    sending_octets: int = setting("POSTROOM_SENDING_OCTETS", "octets of bodies held on their way out", 67_108_864)
+    spool: str = setting("POSTROOM_SPOOL", "directory of large bodies under way", "")
     nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
     port: int = setting("POSTROOM_API_PORT", "port of the REST API", 8080)
@@ -29,3 +40,15 @@ class Settings:
     queue_lifetime_s: float = setting(
         "POSTROOM_QUEUE_LIFETIME_S", "how long sending is tried (RFC 5321 §4.5.4.1: 4-5 days)", 432_000.0
     )
+
+    def __post_init__(self) -> None:
+        try:
+            open_storage(self.blob_url, self.s3_access_key, self.s3_secret_key)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        try:
+            Keyring.parse(self.blob_key)
+        except ValueError as error:
+            raise SettingsError(f"POSTROOM_BLOB_KEY: {error}") from None
+        if not 0 <= self.zstd_level <= 22:
+            raise SettingsError(f"POSTROOM_ZSTD_LEVEL={self.zstd_level}: write a level from 1 to 22, or 0 for none")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
-from store_api.blobs.storage import Blobs
+from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Notifier

@@ -22,6 +22,11 @@ def pack_envelope(header: bytes, octets: bytes) -> bytes:
     return b"".join((_LENGTH.pack(len(header)), header, octets))
 
 
+def header_length(start: bytes | bytearray) -> int | None:
+    """How long the header of an envelope is that begins so; None: the length isn't whole yet."""
+    return None if len(start) < _LENGTH.size else int(_LENGTH.unpack_from(start)[0])
+
+
 def unpack_envelope(body: bytes) -> tuple[bytes, bytes]:
     """(header, octets) of a body made by `pack_envelope`.
 
@@ -30,6 +35,11 @@ def unpack_envelope(body: bytes) -> tuple[bytes, bytes]:
     if len(body) < 4 or len(body) < 4 + (size := _LENGTH.unpack_from(body)[0]):
         raise FramingError("the body ends before its header does")
     return body[4 : 4 + size], body[4 + size :]
+
+
+def pack_length(length: int) -> bytes:
+    """What stands before a blob of so many octets in a stream."""
+    return _LENGTH.pack(length)
 
 
 def pack_stream(blobs: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The rows that say where the octets of a blob are."""
+"""The rows of blobs, and of the objects that they lie in."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store_api.blobs.metrics import BODY_OCTETS
 from store_api.blobs.writing import WrittenBlob
 from store_api.db.engine import run
 
-_INSERT_BLOBS: Final = """
-INSERT INTO blob (id, object_key, object_offset, length, sha256, summary)
+_INSERT: Final = """
+WITH packs AS (
+    INSERT INTO pack (object_key, octets, live_octets)
+    SELECT * FROM unnest(CAST(:packs AS text[]), CAST(:octets AS bigint[]), CAST(:live AS bigint[]))
+)
+INSERT INTO blob (id, object_key, object_offset, length, sha256, stored_length, encoding, data_key, key_id, summary)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:offsets AS bigint[]),
-                     CAST(:lengths AS bigint[]), CAST(:hashes AS bytea[]), CAST(:summaries AS bytea[]))
-"""
-
-_INSERT_PACKS: Final = """
-INSERT INTO pack (object_key, octets, live_octets)
-SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:octets AS bigint[]), CAST(:live AS bigint[]))
+                     CAST(:lengths AS bigint[]), CAST(:hashes AS bytea[]), CAST(:stored AS bigint[]),
+                     CAST(:encodings AS text[]), CAST(:data_keys AS bytea[]), CAST(:key_ids AS text[]),
+                     CAST(:summaries AS bytea[]))
 """
 
 
@@ -30,18 +32,26 @@ async def insert_blobs(connection: AsyncConnection, written: Sequence[WrittenBlo
     """
     if not written:
         return
+    octets = {blob.object_key: blob.object_octets for blob in written}
+    live = dict.fromkeys(octets, 0)
+    for blob in written:
+        live[blob.object_key] += blob.stored_octets
     await run(
         connection,
-        _INSERT_BLOBS,
+        _INSERT,
+        packs=list(octets),
+        octets=list(octets.values()),
+        live=list(live.values()),
         ids=[blob.blob_id for blob in written],
         keys=[blob.object_key for blob in written],
         offsets=[blob.object_offset for blob in written],
         lengths=[blob.length for blob in written],
         hashes=[blob.sha256 for blob in written],
+        stored=[blob.stored_octets for blob in written],
+        encodings=[blob.encoding for blob in written],
+        data_keys=[blob.data_key for blob in written],
+        key_ids=[blob.key_id for blob in written],
         summaries=list(summaries),
     )
-    octets = {blob.object_key: blob.object_octets for blob in written}
-    live = dict.fromkeys(octets, 0)
-    for blob in written:
-        live[blob.object_key] += blob.length
-    await run(connection, _INSERT_PACKS, keys=list(octets), octets=list(octets.values()), live=list(live.values()))
+    BODY_OCTETS.labels("received").inc(sum(blob.length for blob in written))
+    BODY_OCTETS.labels("stored").inc(sum(blob.stored_octets for blob in written))

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from mail_runtime.contracts.errors import StoreError, Unavailable
-from store_api.blobs.storage import Blobs
+from store_api.blobs.blobs import Blobs
 from store_api.blobs.writing import write
 from store_api.db.engine import Database
 from store_api.ingest.incoming import Incoming, Stored, insert, summary_row

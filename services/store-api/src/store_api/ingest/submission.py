@@ -8,6 +8,7 @@ from uuid import UUID
 from mail_proto.addresses import AddressFault, parse_mailbox
 from mail_runtime.contracts.errors import NotFound, Refused, TooLarge
 from mail_runtime.contracts.store import Appended, AppendHeader, Transmission
+from store_api.blobs import Octets
 from store_api.db.engine import Database, run
 from store_api.directory.resolve import Route, resolve
 from store_api.ingest.coalescer import Coalescer
@@ -23,7 +24,7 @@ async def accept(
     database: Database,
     coalescer: Coalescer,
     transmission: Transmission,
-    octets: bytes,
+    octets: Octets,
     *,
     max_octets: int,
     lifetime_s: float,
@@ -86,7 +87,7 @@ async def append(
     account_id: UUID,
     mailbox_id: UUID,
     header: AppendHeader,
-    octets: bytes,
+    octets: Octets,
     *,
     max_octets: int,
 ) -> Appended:

@@ -14,14 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_proto.dsn import FailedRecipient, delivery_status_notification
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
-from store_api.blobs.storage import Blobs
+from store_api.blobs.blobs import Blobs
+from store_api.blobs.reading import read
 from store_api.blobs.writing import write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.directory.resolve import resolve
 from store_api.events.outbox import Event, record
 from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row
-from store_api.messages.contents import read, transmission_place
+from store_api.messages.contents import transmission_place
 
 log = structlog.get_logger()
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
 from fastapi import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from mail_runtime.contracts.errors import TooLarge
-from mail_runtime.contracts.framing import unpack_envelope
+from store_api.api.internal.envelope import Envelope
+from store_api.blobs import Octets
+from store_api.blobs.blobs import Blobs
+from store_api.blobs.places import Place
+from store_api.blobs.reading import PIECE_OCTETS, read, stream
 
 T = TypeVar("T")
 
@@ -37,10 +43,43 @@ async def read_value(request: Request, kind: type[T]) -> T:
     return msgspec.msgpack.decode(await read_bounded(request, MAX_VALUE_OCTETS), type=kind)
 
 
-async def read_message(request: Request, kind: type[T], max_octets: int) -> tuple[T, bytes]:
-    """(header, message) of an enveloped message. Raises TooLarge, FramingError."""
-    header, octets = unpack_envelope(await read_bounded(request, max_octets + MAX_HEADER_OCTETS))
-    return msgspec.msgpack.decode(header, type=kind), octets
+@asynccontextmanager
+async def received_message(
+    request: Request, kind: type[T], max_octets: int, blobs: Blobs
+) -> AsyncIterator[tuple[T, Octets]]:
+    """(header, message) of an enveloped message, for the block. A large message is a mapped file.
+
+    Waits while too much is on its way in. Raises TooLarge, FramingError, Unavailable.
+    """
+    limit = max_octets + MAX_HEADER_OCTETS
+    announced = request.headers.get("content-length", "")
+    length = int(announced) if announced.isdecimal() else limit
+    if length > limit:
+        raise TooLarge(f"the request is larger than {limit} octets")
+    async with blobs.receiving.take(length):
+        envelope = Envelope(length, blobs.policy.spool)
+        try:
+            async for piece in request.stream():
+                await envelope.add(piece)
+                if envelope.length > limit:
+                    raise TooLarge(f"the request is larger than {limit} octets")
+            header, octets = envelope.ended()
+        finally:
+            envelope.close()
+        yield msgspec.msgpack.decode(header, type=kind), octets
+
+
+async def body_response(blobs: Blobs, place: Place) -> Response:
+    """A whole message; a large one is streamed."""
+    media_type = "message/rfc822"
+    if place.length <= PIECE_OCTETS:
+        return Response(await read(blobs, place), media_type=media_type)
+    return streamed(stream(blobs, place), place.length, media_type)
+
+
+def streamed(pieces: AsyncIterator[bytes], length: int, media_type: str) -> Response:
+    """With the length said beforehand, a stream that breaks off in the middle is noticed."""
+    return StreamingResponse(pieces, media_type=media_type, headers={"Content-Length": str(length)})
 
 
 def packed(value: Any) -> Response:

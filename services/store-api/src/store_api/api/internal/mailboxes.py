@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.framing import pack_stream
 from store_api.api.access import TheStore
-from store_api.api.internal.bodies import packed, read_message, read_value
+from store_api.api.internal.bodies import packed, read_value, received_message, streamed
+from store_api.blobs.reading import framed, read_range
 from store_api.ingest.submission import append
 from store_api.mailboxes.changes import changes
 from store_api.mailboxes.flags import store_flags
 from store_api.mailboxes.mailboxes import change_mailbox, create_mailbox, delete_mailbox, list_mailboxes
 from store_api.mailboxes.moving import copy_messages, expunge
-from store_api.messages.contents import places, read_all, summaries
+from store_api.messages.contents import places, summaries
 
 router = APIRouter(prefix="/accounts/{account_id}")
 
@@ -60,8 +59,8 @@ async def get_changes(store: TheStore, account_id: UUID, mailbox_id: UUID, since
 @router.post("/mailboxes/{mailbox_id}/messages")
 async def post_message(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
     limit = store.settings.max_message_octets
-    header, octets = await read_message(request, wire.AppendHeader, limit)
-    return packed(await append(store.coalescer, account_id, mailbox_id, header, octets, max_octets=limit))
+    async with received_message(request, wire.AppendHeader, limit, store.blobs) as (header, octets):
+        return packed(await append(store.coalescer, account_id, mailbox_id, header, octets, max_octets=limit))
 
 
 @router.post("/mailboxes/{mailbox_id}/flags")
@@ -99,12 +98,11 @@ async def post_summaries(store: TheStore, account_id: UUID, request: Request) ->
 @router.post("/bodies")
 async def post_bodies(store: TheStore, account_id: UUID, request: Request) -> Response:
     wanted = await places(store.database, account_id, (await read_value(request, wire.BlobIds)).ids)
-
-    async def stream() -> AsyncIterator[bytes]:
-        async for octets in read_all(store.blobs, wanted):
-            for piece in pack_stream([octets]):
-                yield piece
-
-    # With the length said beforehand, a stream that breaks off in the middle is noticed.
     length = sum(place.length + 4 for place in wanted)
-    return StreamingResponse(stream(), media_type="application/octet-stream", headers={"Content-Length": str(length)})
+    return streamed(framed(store.blobs, wanted), length, "application/octet-stream")
+
+
+@router.get("/bodies/{blob_id}")
+async def get_body_range(store: TheStore, account_id: UUID, blob_id: UUID, start: int, end: int) -> Response:
+    place = (await places(store.database, account_id, [blob_id]))[0]
+    return Response(await read_range(store.blobs, place, start, end), media_type="application/octet-stream")

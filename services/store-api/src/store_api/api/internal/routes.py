@@ -11,10 +11,10 @@ from mail_runtime.contracts import store as wire
 from store_api.accounts.accounts import authenticate, lock_maildrop, unlock_maildrop
 from store_api.api.access import TheStore, require_service
 from store_api.api.internal import mailboxes
-from store_api.api.internal.bodies import packed, read_message, read_value
+from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.resolve import resolve
 from store_api.ingest.submission import accept
-from store_api.messages.contents import read, transmission_place
+from store_api.messages.contents import transmission_place
 from store_api.queue.claims import claim
 from store_api.queue.outcomes import report
 
@@ -44,15 +44,16 @@ async def post_resolve(store: TheStore, request: Request) -> Response:
 @router.post("/transmissions")
 async def post_transmission(store: TheStore, request: Request) -> Response:
     settings = store.settings
-    transmission, octets = await read_message(request, wire.Transmission, settings.max_message_octets)
-    await accept(
-        store.database,
-        store.coalescer,
-        transmission,
-        octets,
-        max_octets=settings.max_message_octets,
-        lifetime_s=settings.queue_lifetime_s,
-    )
+    limit = settings.max_message_octets
+    async with received_message(request, wire.Transmission, limit, store.blobs) as (transmission, octets):
+        await accept(
+            store.database,
+            store.coalescer,
+            transmission,
+            octets,
+            max_octets=limit,
+            lifetime_s=settings.queue_lifetime_s,
+        )
     return packed(wire.Accepted(transmission_id=transmission.id))
 
 
@@ -60,7 +61,7 @@ async def post_transmission(store: TheStore, request: Request) -> Response:
 async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Response:
     async with store.database.transaction() as connection:
         place = await transmission_place(connection, transmission_id)
-    return Response(await read(store.blobs, place), media_type="message/rfc822")
+    return await body_response(store.blobs, place)
 
 
 @router.put("/accounts/{account_id}/maildrop-lock", status_code=204)

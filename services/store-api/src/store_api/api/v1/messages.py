@@ -14,7 +14,8 @@ from mail_proto.message.text import searchable
 from store_api.api.access import TheAccount, TheStore
 from store_api.api.v1.common import MESSAGES, Limit
 from store_api.api.v1.cursors import Cursor
-from store_api.messages.contents import places, read
+from store_api.blobs.reading import read
+from store_api.messages.contents import places
 from store_api.messages.listing import ListedMessage, list_messages, read_message
 
 router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
