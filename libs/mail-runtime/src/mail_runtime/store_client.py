@@ -160,7 +160,31 @@ class StoreClient:
         path = f"/accounts/{account_id}/bodies/{blob_id}?start={start}&end={end}"
         return await self._call("GET", path, None, BULK_TIMEOUT_S)
 
-    # maildrop lock
+    # maildrops
+
+    async def maildrop_login(self, login: str) -> tuple[str, str | None]:
+        """The account's part and the mailbox's of a login with `+`. Raises NotFound: there is no such account."""
+        return await self._ask("POST", "/maildrop-login", login, tuple[str, str | None])
+
+    async def open_maildrop(self, account_id: UUID, wanted: wire.OpenMaildrop) -> wire.Maildrop:
+        """Raises Conflict: another session has it. TooSoon: the login delay. NotFound: no such mailbox."""
+        return await self._ask("POST", f"/accounts/{account_id}/maildrop", wanted, wire.Maildrop)
+
+    async def keep_maildrops(self, wanted: wire.KeepMaildrops) -> list[UUID]:
+        """Renew. Returns those owners whose lock somebody else has by now."""
+        return await self._ask("PUT", "/maildrop-locks", wanted, list[UUID])
+
+    async def retrieve(self, account_id: UUID, wanted: wire.Retrieve) -> dict[int, bytes]:
+        """Messages by uid; those that are gone from the mailbox are left out."""
+        body = await self._call("POST", f"/accounts/{account_id}/retrieve", _encode(wanted), BULK_TIMEOUT_S)
+        uids, *bodies = framing.unpack_stream(body)
+        return dict(zip(msgspec.msgpack.decode(uids, type=list[int]), bodies, strict=True))
+
+    async def close_maildrop(self, account_id: UUID, wanted: wire.CloseMaildrop) -> None:
+        """Returns after commit. Raises Conflict: the lock is another session's, nothing was done."""
+        await self._call("DELETE", f"/accounts/{account_id}/maildrop", _encode(wanted))
+
+    # of POP3 services older than the methods above
 
     async def lock_maildrop(self, account_id: UUID, lock: wire.MaildropLock) -> None:
         """Take or renew. Raises Conflict: another session has it."""

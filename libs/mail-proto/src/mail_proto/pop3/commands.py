@@ -1,7 +1,7 @@
 """POP3 command grammar: one complete line of bytes in, one immutable command out.
 
 Sources: RFC 1939 §9 (command summary) and §3 (line format), RFC 2449 §5 (CAPA), RFC 2595 §4 (STLS),
-RFC 5034 §4 (AUTH). APOP is not offered: it needs passwords kept in clear.
+RFC 5034 §4 (AUTH), RFC 6856 §2.1 (UTF8) and §3 (LANG). APOP is not offered: it needs passwords kept in clear.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from typing import Final
 
 from mail_proto.pop3.errors import SyntaxFault
 
-# RFC 2449 §4: a command line is at most 255 octets, including the CRLF.
-MAX_LINE_OCTETS: Final = 255
-# RFC 4422 leaves the size of SASL messages open; RFC 4954 §4 asks for 12288 octets, taken here as well.
-MAX_SASL_OCTETS: Final = 12288
-
 # RFC 1939 §3: "message numbers ... are expressed in base-10".
 _MESSAGE_NUMBER: Final = re.compile(rb"[1-9][0-9]{0,9}")
 _LINES: Final = re.compile(rb"[0-9]{1,10}")
 _MECHANISM: Final = re.compile(rb"[A-Za-z0-9_-]{1,20}")
+# language-range = (1*8ALPHA *("-" 1*8alphanum)) / "*" (RFC 4647 §2.1)
+_LANGUAGE: Final = re.compile(rb"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,8}|\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +113,28 @@ class Stls(Command):
 
 @dataclass(frozen=True, slots=True)
 class Auth(Command):
-    """`AUTH mechanism [initial-response]` — RFC 5034 §4. `initial` is still base64; None: not sent."""
+    """`AUTH mechanism [initial-response]` — RFC 5034 §4. `initial` is still base64; None: not sent.
 
-    mechanism: str
+    Without a mechanism: list them, as clients older than CAPA ask.
+    """
+
+    mechanism: str = ""
     initial: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Auth({self.mechanism!r}, …)"
+
+
+@dataclass(frozen=True, slots=True)
+class Utf8(Command):
+    """`UTF8` — RFC 6856 §2.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lang(Command):
+    """`LANG [language-range]` — RFC 6856 §3.2; None: list the languages."""
+
+    language: str | None = None
 
 
 _PLAIN_WORDS: Final[dict[bytes, Command]] = {
@@ -134,6 +146,9 @@ _PLAIN_WORDS: Final[dict[bytes, Command]] = {
     b"STLS": Stls(),
     b"LIST": List(),
     b"UIDL": Uidl(),
+    b"UTF8": Utf8(),
+    b"LANG": Lang(),
+    b"AUTH": Auth(),
 }
 
 
@@ -169,6 +184,8 @@ def parse_command(line: bytes) -> Command:
             return Pass(_text(rest))
         case b"AUTH":
             return _auth(rest)
+        case b"LANG" if _LANGUAGE.fullmatch(rest):
+            return Lang(rest.decode("ascii").lower())
         case _ if keyword in _PLAIN_WORDS:
             raise SyntaxFault("this command takes no argument")
         case _:
@@ -185,7 +202,7 @@ def _text(argument: bytes) -> str:
     try:
         return argument.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SyntaxFault("names and passwords are UTF-8") from error
+        raise SyntaxFault("names and passwords are UTF-8 (RFC 3629)") from error
 
 
 def _auth(argument: bytes) -> Auth:

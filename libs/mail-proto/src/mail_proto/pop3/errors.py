@@ -1,6 +1,6 @@
 """Faults of a POP3 session; each knows the reply it must produce.
 
-Response codes: RFC 2449 §8.1 (IN-USE, LOGIN-DELAY), RFC 3206 (AUTH, SYS/TEMP, SYS/PERM).
+Response codes: RFC 2449 §8.1 (IN-USE, LOGIN-DELAY), RFC 3206 §4 (AUTH, SYS/TEMP, SYS/PERM), RFC 6856 §5 (UTF8).
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ class SyntaxFault(Pop3Fault):
 
 
 class LineTooLong(SyntaxFault):
-    """No line end within the limit: framing is lost, the connection must be closed."""
+    """The line passed the limit; all of it was thrown away."""
+
+
+class Garbage(Pop3Fault):
+    """What comes in is no POP3: close the connection."""
 
 
 class NotNow(Pop3Fault):
@@ -34,7 +38,7 @@ class NotNow(Pop3Fault):
 
 
 class NoSuchMessage(Pop3Fault):
-    """The number is out of range, or the message is marked as deleted."""
+    """The number is out of range, the message is marked as deleted, or another session removed it."""
 
 
 class LoginRefused(Pop3Fault):
@@ -49,7 +53,25 @@ class InUse(Pop3Fault):
     code = b"IN-USE"
 
 
+class LoginTooSoon(Pop3Fault):
+    """The last login was less than the announced delay ago (RFC 2449 §8.1.1)."""
+
+    code = b"LOGIN-DELAY"
+
+
 class TemporaryFailure(Pop3Fault):
     """Something of ours doesn't work now (RFC 3206 §4)."""
 
     code = b"SYS/TEMP"
+
+
+class PermanentFailure(Pop3Fault):
+    """It won't work by trying again: somebody must change something (RFC 3206 §4)."""
+
+    code = b"SYS/PERM"
+
+
+class NeedsUtf8(Pop3Fault):
+    """The message has octets outside ASCII in its header, and the client didn't say UTF8 (RFC 6856 §5)."""
+
+    code = b"UTF8"

@@ -1,7 +1,8 @@
 """The POP3 server session, without I/O.
 
-AUTHORIZATION → TRANSACTION → UPDATE (RFC 1939 §3). Everything that changes the
-state lives in this file; sockets, TLS and the store live in the `pop3` service.
+AUTHORIZATION → TRANSACTION → UPDATE (RFC 1939 §3). Everything that changes the state lives in this file. Octets go
+in at `receive`; out come steps (see `steps`), most of them replies. Steps that need TLS, the store or a message are
+carried out by the owner of the connection, who then calls the method that the step names.
 
 A session ends in UPDATE only by QUIT in TRANSACTION: a connection that breaks removes nothing (RFC 1939 §6).
 """
@@ -10,16 +11,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from mail_proto.pop3 import replies
+from mail_proto.pop3.capabilities import Offer, capabilities, languages
 from mail_proto.pop3.commands import (
-    MAX_LINE_OCTETS,
-    MAX_SASL_OCTETS,
     Auth,
     Capa,
     Command,
     Dele,
+    Lang,
     List,
     Noop,
     Pass,
@@ -31,10 +32,19 @@ from mail_proto.pop3.commands import (
     Top,
     Uidl,
     User,
+    Utf8,
     parse_command,
 )
-from mail_proto.pop3.errors import LineTooLong, NotNow, Pop3Fault
+from mail_proto.pop3.errors import LineTooLong, LoginRefused, NotNow, Pop3Fault, SyntaxFault
+from mail_proto.pop3.framing import MAX_LINE_OCTETS, MAX_SASL_OCTETS, LineReader
 from mail_proto.pop3.maildrop import Maildrop
+from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse, Send, StartTls, Step, Update
+from mail_proto.pop3.transaction import answer
+
+# A client that breaks the rules more often is a program gone wrong, or searches for holes.
+MAX_FAULTS: Final = 20
+# RFC 4954 §4 names the risk; four mistypings are human.
+MAX_FAILED_LOGINS: Final = 5
 
 
 class State(enum.Enum):
@@ -46,34 +56,27 @@ class State(enum.Enum):
 
 
 LEGAL: Final[dict[State, frozenset[type[Command]]]] = {
-    State.AUTHORIZATION: frozenset({User, Pass, Auth, Stls, Capa, Quit}),
-    State.TRANSACTION: frozenset({Stat, List, Retr, Dele, Noop, Rset, Top, Uidl, Capa, Quit}),
+    State.AUTHORIZATION: frozenset({User, Pass, Auth, Stls, Capa, Utf8, Lang, Noop, Quit}),
+    State.TRANSACTION: frozenset({Stat, List, Retr, Dele, Noop, Rset, Top, Uidl, Capa, Lang, Quit}),
     State.UPDATE: frozenset(),
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SaslResponse:
-    """The line that answers a `+ ` challenge; None when the client cancelled with `*` (RFC 5034 §4)."""
-
-    line: bytes | None
-
-    def __repr__(self) -> str:
-        return "SaslResponse(…)"
-
-
 class ServerSession:
-    """Feed it octets, take commands out; tell it what came of them."""
+    """Feed it octets, carry out its steps, tell it what came of them."""
 
-    def __init__(self, *, offers_tls: bool, is_secure: bool, password_may_cross: bool) -> None:
+    def __init__(self, offer: Offer, *, is_secure: bool, password_may_cross: bool) -> None:
         self.state = State.AUTHORIZATION
-        self.offers_tls = offers_tls
         self.is_secure = is_secure
+        self.is_utf8 = False
+        self._offer = offer
         self._password_may_cross = password_may_cross
-        self.user: str | None = None
+        self._user: str | None = None
         self._maildrop: Maildrop | None = None
+        self._expire_days: int | None = None
         self._awaits_response = False
-        self._buffer = bytearray()
+        self._lines = LineReader()
+        self._faults = self._failed_logins = 0
 
     @property
     def login_allowed(self) -> bool:
@@ -85,75 +88,144 @@ class ServerSession:
         assert self._maildrop is not None, "only after login"
         return self._maildrop
 
-    def receive(self, data: bytes) -> Iterator[Command | SaslResponse | Pop3Fault]:
-        """Yield each command completed by `data`, in order; handle one before taking the next.
+    def greeting(self) -> Reply:
+        """The first line (RFC 1939 §4). There is no timestamp in it: APOP isn't offered."""
+        return Reply(replies.ok(f"{self._offer.hostname} Postroom is ready"))
 
-        A fault is yielded, not raised: the session goes on after it (RFC 1939 §3).
-        Raises LineTooLong: no line end within the limit; close the connection.
+    def receive(self, data: bytes) -> Iterator[Step]:
+        """Yield the step of each command completed by `data`; carry one out before taking the next.
+
+        Raises Garbage: a line has no end; send its reply and close.
         """
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n")) >= 0:
-            self._check_length(end + 2)
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 2]
-            yield self._accept(line)
-        self._check_length(len(self._buffer))
+        self._lines.feed(data)
+        for line in self._lines.lines():
+            yield self._take(line)
 
-    def _check_length(self, octets: int) -> None:
-        if octets > (MAX_SASL_OCTETS if self._awaits_response else MAX_LINE_OCTETS):
-            raise LineTooLong("line too long")
-
-    def _accept(self, line: bytes) -> Command | SaslResponse | Pop3Fault:
-        if self._awaits_response:
-            self._awaits_response = False
-            return SaslResponse(None if line == b"*" else line)
+    def _take(self, line: bytes | LineTooLong) -> Step:
+        was_response, self._awaits_response = self._awaits_response, False
+        self._lines.limit_octets = MAX_LINE_OCTETS
         try:
+            if isinstance(line, LineTooLong):
+                raise line
+            if was_response:
+                return self._respond(line)
             command = parse_command(line)
             self._check_legal(command)
+            return self._answer(command)
         except Pop3Fault as fault:
-            return fault
-        if not isinstance(command, Pass | Capa | Noop):
-            self.user = None  # PASS counts only right after a USER (RFC 1939 §7)
-        return command
+            return self._fault(fault)
+
+    def _fault(self, fault: Pop3Fault) -> Step:
+        self._faults += isinstance(fault, SyntaxFault | NotNow)
+        return Bye(fault.reply()) if self._faults > MAX_FAULTS else Reply(fault.reply())
+
+    def _respond(self, line: bytes) -> Step:
+        if line == b"*":
+            raise LoginRefused("the login was cancelled")
+        return SaslResponse(line)
 
     def _check_legal(self, command: Command) -> None:
         """Raises NotNow."""
         if type(command) not in LEGAL[self.state]:
-            raise NotNow(f"not in the {self.state.value} state")
+            raise NotNow(f"not in the {self.state.name} state")
         match command:
             case User() | Pass() | Auth() if not self.login_allowed:
                 raise NotNow("start TLS before you log in")
-            case Pass() if self.user is None:
+            case Pass() if self._user is None:
                 raise NotNow("USER comes first")
-            case Stls() if self.is_secure or not self.offers_tls:
+            case Stls() if self.is_secure or not self._offer.tls:
                 raise NotNow("TLS is already active" if self.is_secure else "TLS is not available")
+            case Stls() if self.is_utf8:
+                raise NotNow("STLS comes before UTF8 (RFC 6856 section 2.1)")
 
-    def await_response(self) -> None:
-        """The next line is a SASL response, not a command."""
-        self._awaits_response = True
+    def _answer(self, command: Command) -> Step:
+        user = self._user
+        if not isinstance(command, Capa | Lang | Noop):
+            self._user = None  # PASS counts only right after a USER (RFC 1939 §7)
+        match command:
+            case User(name):
+                self._user = name
+                return Reply(replies.ok("now PASS"))
+            case Pass(password):
+                assert user is not None, "checked by _check_legal"
+                return LogIn(user, password)
+            case Auth(""):
+                return Reply(replies.listing("mechanisms", self._mechanisms()))
+            case Auth(mechanism, initial):
+                if mechanism not in self._mechanisms():
+                    raise SyntaxFault("this mechanism isn't offered; CAPA lists those that are")
+                return Authenticate(mechanism, initial)
+            case Stls():
+                return StartTls(replies.ok("begin TLS"))
+            case Utf8():
+                self.is_utf8 = True
+                return Reply(replies.ok("UTF-8 it is"))
+            case Capa():
+                return Reply(replies.listing("capabilities", self.capabilities()))
+            case Lang(language):
+                return Reply(languages(language))
+            case Quit():
+                return self._quit()
+            case Noop():
+                return Reply(replies.ok())
+            case Retr(msg):
+                return Send(msg, self.maildrop.entry(msg), None, self.is_utf8)
+            case Top(msg, lines):
+                return Send(msg, self.maildrop.entry(msg), lines, self.is_utf8)
+            case _:
+                return Reply(answer(self.maildrop, command))
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        return self._offer.mechanisms if self.is_secure else self._offer.mechanisms_without_tls
+
+    def _quit(self) -> Step:
+        """RFC 1939 §4, §6."""
+        updates = self.state is State.TRANSACTION
+        self.state = State.UPDATE
+        return Update(self.maildrop.marked_uids()) if updates else Bye(replies.ok("bye"))
+
+    def capabilities(self) -> list[str]:
+        """Lines of CAPA: only what is true now."""
+        return capabilities(
+            self._offer,
+            mechanisms=self._mechanisms() if self.login_allowed else (),
+            may_start_tls=self._offer.tls and not self.is_secure and self.state is State.AUTHORIZATION,
+            expire_days=self._expire_days,
+            is_logged_in=self.state is not State.AUTHORIZATION,
+        )
+
+    # What came of a step
 
     def secured(self) -> None:
         """TLS is up: forget all that came in clear (RFC 2595 §4)."""
         self.is_secure = True
-        self.user = None
-        self._buffer.clear()
+        self._user = None
+        self._lines.clear()
 
-    def logged_in(self, maildrop: Maildrop) -> None:
-        """The lock is held and the maildrop open (RFC 1939 §4)."""
+    def challenge(self, base64: bytes = b"") -> Reply:
+        """The next line is a SASL response, not a command."""
+        self._awaits_response = True
+        self._lines.limit_octets = MAX_SASL_OCTETS
+        return Reply(replies.continuation(base64))
+
+    def logged_in(self, maildrop: Maildrop, expire_days: int | None = None) -> Reply:
+        """The lock is held and the maildrop open (RFC 1939 §4). `expire_days`: None for never (RFC 2449 §6.7)."""
         assert self.state is State.AUTHORIZATION
-        self.state, self.user, self._maildrop = State.TRANSACTION, None, maildrop
+        self.state, self._maildrop, self._expire_days = State.TRANSACTION, maildrop, expire_days
+        count, octets = maildrop.stat()
+        return Reply(replies.ok(f"{count} messages ({octets} octets)"))
 
-    def quit(self) -> bool:
-        """QUIT arrived: True when it leads from TRANSACTION to UPDATE (RFC 1939 §6)."""
-        updates = self.state is State.TRANSACTION
-        self.state = State.UPDATE
-        return updates
+    def refused(self, fault: Pop3Fault) -> Reply | Bye:
+        """No login: the session stays in AUTHORIZATION, but not for ever."""
+        if isinstance(fault, LoginRefused):
+            self._failed_logins += 1
+        is_last = self._failed_logins >= MAX_FAILED_LOGINS or self._faults > MAX_FAULTS
+        return Bye(fault.reply()) if is_last else Reply(fault.reply())
 
-    def capabilities(self) -> list[str]:
-        """Lines of CAPA (RFC 2449 §6, RFC 2595 §4, RFC 3206 §5, RFC 5034 §6): only what is true now."""
-        lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-        if self.login_allowed:
-            lines += ["USER", "SASL PLAIN"]
-        if self.offers_tls and not self.is_secure and self.state is State.AUTHORIZATION:
-            lines.append("STLS")
-        return [*lines, "IMPLEMENTATION Postroom"]
+    def updated(self) -> Bye:
+        """The messages are gone, for good (RFC 1939 §6)."""
+        return Bye(replies.ok("bye"))
+
+    def not_updated(self, fault: Pop3Fault) -> Bye:
+        """They may still be there (RFC 1939 §6)."""
+        return Bye(fault.reply())

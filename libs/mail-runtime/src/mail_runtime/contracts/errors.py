@@ -23,6 +23,10 @@ class Conflict(StoreError):
     """It exists already, or somebody else holds it (mailbox name, maildrop lock, claimed delivery)."""
 
 
+class TooSoon(StoreError):
+    """The account logged in too short a while ago."""
+
+
 class Refused(StoreError):
     """The store's rules forbid it for good (bad name, INBOX can't be deleted, unknown recipient)."""
 
@@ -42,6 +46,7 @@ STATUS_OF: dict[type[StoreError], int] = {
     Conflict: 409,
     TooLarge: 413,
     Refused: 422,
+    TooSoon: 425,
     Unavailable: 503,
     OverQuota: 507,
 }

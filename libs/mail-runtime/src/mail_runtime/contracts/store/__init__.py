@@ -20,6 +20,7 @@ from mail_runtime.contracts.store.mailboxes import (
     Mailbox,
     StoreFlags,
 )
+from mail_runtime.contracts.store.maildrops import CloseMaildrop, KeepMaildrops, Maildrop, OpenMaildrop, Retrieve
 from mail_runtime.contracts.store.queue import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Claim",
     "ClaimDeliveries",
     "ClaimedDelivery",
+    "CloseMaildrop",
     "Copied",
     "CopyMessages",
     "CreateMailbox",
@@ -39,14 +41,18 @@ __all__ = [
     "Expunge",
     "Expunged",
     "FlagsStored",
+    "KeepMaildrops",
     "Mailbox",
+    "Maildrop",
     "MaildropLock",
+    "OpenMaildrop",
     "Outcome",
     "Outcomes",
     "Principal",
     "Protocol",
     "RelayJob",
     "Resolution",
+    "Retrieve",
     "StoreFlags",
     "Summary",
     "Transmission",
