@@ -12,10 +12,10 @@ from mail_testkit.running import RunningPostroom, run_postroom, temporary_direct
 
 @pytest.fixture(scope="session")
 def postroom() -> Iterator[RunningPostroom]:
-    """A Postroom with `alice` and `bob`; retries come soon. Tests share it: each makes its own accounts."""
+    """A Postroom with `alice` and `bob`; retries and refusals come soon. Tests share it, with accounts of their own."""
     with (
         temporary_directory() as directory,
-        run_postroom(directory / "data", POSTROOM_RETRY_FIRST_S="1") as system,
+        run_postroom(directory / "data", POSTROOM_RETRY_FIRST_S="1", POSTROOM_LOGIN_FAILURE_DELAY_S="0.05") as system,
     ):
         yield system
 

@@ -180,6 +180,11 @@ class StoreClient:
         uids, *bodies = framing.unpack_stream(body)
         return dict(zip(msgspec.msgpack.decode(uids, type=list[int]), bodies, strict=True))
 
+    async def retrieve_piece(self, account_id: UUID, wanted: wire.RetrievePiece) -> tuple[bytes, bytes]:
+        """The whole message's SHA-256, and the octets asked for. Raises NotFound: it is gone."""
+        answer = await self._call("POST", f"/accounts/{account_id}/retrieve-piece", _encode(wanted), BULK_TIMEOUT_S)
+        return answer[:32], answer[32:]
+
     async def close_maildrop(self, account_id: UUID, wanted: wire.CloseMaildrop) -> None:
         """Returns after commit. Raises Conflict: the lock is another session's, nothing was done."""
         await self._call("DELETE", f"/accounts/{account_id}/maildrop", _encode(wanted))

@@ -9,8 +9,10 @@
     2C: USER bob                    a second connection; `C:` alone is the first
 
 `{name}` matches non-empty text without spaces, `{name:regex}` what the expression matches; both keep it. A name that
-has a value already stands for just that, in `S:` lines too. `{12}` and `{12+}` are IMAP literals and mean themselves.
-`\\xff` in a `C:` line is that octet; `C:| text` sends text without CRLF, so that lines can be cut anywhere. `S: <closed>` wants the end of the connection. A connection is opened by its first line.
+has a value already stands for just that, in `S:` lines too; `{_:regex}` keeps nothing. `{12}` and
+`{12+}` are IMAP literals and mean themselves.
+`\\xff` in a `C:` line is that octet; `C:| text` sends text without CRLF, so that lines can be cut anywhere.
+`S: <closed>` wants the end of the connection. A connection is opened by its first line.
 
 Lines, not octets, are what a transcript is about: contents of messages are compared elsewhere.
 """
@@ -28,7 +30,7 @@ from typing import Final, Protocol
 CLOSED: Final = "<closed>"
 ANY_LINES: Final = "..."
 _LINE: Final = re.compile(r"(?P<number>\d*)(?P<who>[CS]):(?P<cut>\|?) ?(?P<text>.*)")
-_CAPTURE: Final = re.compile(r"\{(?P<name>[a-z_]\w*)(?::(?P<pattern>(?:[^{}]|\{\d+(?:,\d*)?\})+))?\}")
+_CAPTURE: Final = re.compile(r"\{(?P<name>[a-z]\w*|_)(?::(?P<pattern>(?:[^{}]|\{\d+(?:,\d*)?\})+))?\}")
 _ESCAPE: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
@@ -119,16 +121,24 @@ class Player:
     def play(self, transcript: Transcript) -> dict[str, str]:
         """Play it to the end and close; returns what was captured. Raises TranscriptFailed."""
         try:
-            for line in transcript.lines:
-                try:
-                    self._step(line)
-                except (AssertionError, TimeoutError, OSError) as error:
-                    said = str(error) or type(error).__name__
-                    raise TranscriptFailed(f"{transcript.name}:{line.number}: {said}") from error
+            self.go_on(transcript)
         finally:
             for peer in self._peers.values():
                 peer.close()
         return self.captures
+
+    def go_on(self, transcript: Transcript) -> None:
+        """Play its lines and leave the connections open: for actions that are transcripts. Raises TranscriptFailed."""
+        for line in transcript.lines:
+            try:
+                self._step(line)
+            except (AssertionError, TimeoutError, OSError) as error:
+                said = str(error) or type(error).__name__
+                raise TranscriptFailed(f"{transcript.name}:{line.number}: {said}") from error
+
+    def adopt(self, number: int, peer: Peer) -> None:
+        """Take a connection that an action has opened."""
+        self._peers[number] = peer
 
     def _step(self, line: Line) -> None:
         match line.who:
@@ -220,7 +230,9 @@ def _pattern(text: str, captures: Mapping[str, str]) -> re.Pattern[str]:
     for found in _CAPTURE.finditer(text):
         pieces.append(re.escape(text[at : found.start()]))
         name = found["name"]
-        if name in captures:
+        if name == "_":
+            pieces.append(f"(?:{found['pattern'] or r'[^ ]+'})")
+        elif name in captures:
             pieces.append(re.escape(captures[name]))
         elif name in known:
             pieces.append(f"(?P={name})")

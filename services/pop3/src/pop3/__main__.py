@@ -9,7 +9,8 @@ from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
 from mail_runtime.store_client import StoreClient
-from pop3.connection import Shared
+from pop3.locks import Locks
+from pop3.login import Shared
 from pop3.server import serve
 from pop3.settings import Settings
 
@@ -17,9 +18,15 @@ from pop3.settings import Settings
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set."""
     async with StoreClient(settings.store_url, settings.service_token) as store:
-        shared = Shared(settings, store)
-        async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
-            await stopping.wait()
+        locks = Locks(store)
+        shared = Shared(settings, store, locks)
+        keeping = asyncio.create_task(locks.run(), name="maildrop-locks")
+        try:
+            async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
+                await stopping.wait()
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 def main() -> None:

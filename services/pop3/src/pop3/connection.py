@@ -1,75 +1,39 @@
-"""One POP3 connection: octets in, commands done one after the other, octets out."""
+"""One POP3 connection: octets in, the session's steps carried out one after the other, octets out.
+
+Only this module touches the client's socket. What it may hold back is bounded: a piece of input, the replies to it,
+and one piece of a message above the transport's own buffer. A client that doesn't read stops everything else of its
+connection, and is cut off after the idle time-out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 
-from mail_proto.pop3 import replies
-from mail_proto.pop3.commands import (
-    Auth,
-    Capa,
-    Command,
-    Dele,
-    List,
-    Noop,
-    Pass,
-    Quit,
-    Retr,
-    Rset,
-    Stat,
-    Stls,
-    Top,
-    Uidl,
-    User,
-)
-from mail_proto.pop3.errors import (
-    LineTooLong,
-    LoginRefused,
-    NoSuchMessage,
-    NotNow,
-    Pop3Fault,
-    SyntaxFault,
-    TemporaryFailure,
-)
-from mail_proto.pop3.maildrop import Entry, Maildrop
-from mail_proto.pop3.session import SaslResponse, ServerSession
-from mail_proto.sasl import SaslFault, decode_response, parse_plain
-from mail_runtime.contracts.errors import AuthenticationFailed, NotFound, StoreError
-from mail_runtime.contracts.store import Credentials, Expunge, Principal
+from mail_proto.pop3.capabilities import Offer
+from mail_proto.pop3.errors import Garbage, NeedsUtf8, Pop3Fault, TemporaryFailure
+from mail_proto.pop3.outgoing import Outgoing
+from mail_proto.pop3.replies import ok
+from mail_proto.pop3.session import ServerSession, State
+from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse, Send, StartTls, Step, Update
+from mail_runtime.contracts.errors import StoreError
 from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
-from mail_runtime.store_client import StoreClient
-from pop3.lock import Lock, LockLost
-from pop3.metrics import CONNECTIONS, LOGINS, RETRIEVED
-from pop3.settings import Settings
+from pop3.login import MECHANISMS, Logins, Shared
+from pop3.maildrop import OpenedMaildrop
+from pop3.metrics import CONNECTIONS, RETRIEVED
 
 log = structlog.get_logger()
 
 READ_OCTETS: Final = 4096
-WRITE_OCTETS: Final = 262_144
-LOGIN_TIMEOUT_S: Final = 60.0
-# RFC 1939 §3: the autologout timer is at least 10 minutes.
-IDLE_TIMEOUT_S: Final = 600.0
-# A client that doesn't read for this long is gone.
-SEND_TIMEOUT_S: Final = 120.0
+WRITE_OCTETS: Final = 65_536
 CLOSE_TIMEOUT_S: Final = 5.0
-MAX_FAULTS: Final = 20
-MAX_FAILURES: Final = 5
-MAX_DELAY_S: Final = 16.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of the process use together."""
-
-    settings: Settings
-    store: StoreClient
+REMOVED_NOTHING: Final = "nothing was removed"
 
 
 class Hangup(Exception):
@@ -92,29 +56,32 @@ class Connection:
         *,
         secure: bool,
     ) -> None:
-        self._reader, self._writer, self._shared, self._tls = reader, writer, shared, tls
+        self._reader, self._writer, self._settings, self._tls = reader, writer, shared.settings, tls
         peer = writer.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "unknown"
         settings = shared.settings
         self._session = ServerSession(
-            offers_tls=tls is not None,
+            Offer(settings.hostname, tls is not None, MECHANISMS, MECHANISMS, settings.login_delay_s),
             is_secure=secure,
             password_may_cross=settings.plaintext_login_on_loopback and is_loopback(self._peer),
         )
-        self._principal: Principal | None = None
-        self._mailbox_id: UUID | None = None
-        self._lock: Lock | None = None
-        self._keeping: asyncio.Task[None] | None = None
-        self._faults = self._failures = 0
-        self._delay_s = settings.login_failure_delay_s
-        self._login_deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
-        self._stopping = False
+        self._logins = Logins(shared, self._peer, self._end)
+        self._login_deadline = asyncio.get_running_loop().time() + settings.login_timeout_s
+        self._maildrop: OpenedMaildrop | None = None
+        self._replies = bytearray()
+        self._must_end = ""
         self._waits = False
         self._task = asyncio.current_task()
 
     def stop(self) -> None:
-        """End as soon as no command is under way; nothing is removed."""
-        self._stopping = True
+        """The service stops: end as soon as no command is under way; nothing is removed."""
+        self._must_end = "the service is stopping"
+        if self._waits and self._task is not None:
+            self._task.cancel()
+
+    def _end(self) -> None:
+        """Another session has the lock."""
+        self._must_end = "the maildrop's lock was lost"
         if self._waits and self._task is not None:
             self._task.cancel()
 
@@ -129,54 +96,55 @@ class Connection:
             await self._converse()
         except Hangup as hangup:
             last = hangup.reply
-        except LineTooLong as fault:
+        except Garbage as fault:
             last = fault.reply()
-        except LockLost:
-            last = TemporaryFailure("the maildrop's lock was lost; nothing was removed").reply()
         except TimeoutError:
-            last = TemporaryFailure("time-out; nothing was removed").reply()
-        except OSError:
+            log.info("client_idle", peer=self._peer)  # RFC 1939 §3: close without any response
+        except (OSError, ssl.SSLError):
             log.debug("client_gone", peer=self._peer)
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self._must_end:
                 raise
-            last = TemporaryFailure("the service is stopping; nothing was removed").reply()
+            last = self._ending()
         except Exception:
             log.exception("connection_bug", peer=self._peer)
-            last = TemporaryFailure("internal error; nothing was removed").reply()
+            last = TemporaryFailure(f"internal error; {REMOVED_NOTHING}").reply()
         finally:
             CONNECTIONS.dec()
             await self._release()
             await self._close(last)
 
+    def _ending(self) -> bytes:
+        return TemporaryFailure(f"{self._must_end}; {REMOVED_NOTHING}").reply()
+
     async def _release(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._lock is not None:
-            await self._lock.release()
+        """The session ends without UPDATE: the lock goes back, what was seen is told (RFC 1939 §6)."""
+        maildrop, self._maildrop = self._maildrop, None
+        if maildrop is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await maildrop.close()
+        except (StoreError, TimeoutError) as error:
+            log.info("unlock_failed", error=str(error))
 
     async def _close(self, last: bytes) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                self._writer.write(last)
+                self._writer.write(bytes(self._replies) + last)
                 self._writer.close()
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
             self._writer.transport.abort()
 
-    async def _send(self, octets: bytes) -> None:
-        for start in range(0, len(octets), WRITE_OCTETS):
-            self._writer.write(octets[start : start + WRITE_OCTETS])
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._writer.drain()
+    # Octets
 
     async def _read(self) -> bytes:
-        timeout_s = IDLE_TIMEOUT_S
-        if self._principal is None:
+        timeout_s = self._settings.idle_timeout_s
+        if self._session.state is State.AUTHORIZATION:
             timeout_s = max(0.0, self._login_deadline - asyncio.get_running_loop().time())
-        if self._stopping:
-            raise Hangup(TemporaryFailure("the service is stopping; nothing was removed").reply())
+        if self._must_end:
+            raise Hangup(self._ending())
         self._waits = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -187,164 +155,126 @@ class Connection:
             raise Hangup
         return octets
 
+    async def _flush(self) -> None:
+        """Raises TimeoutError: the client doesn't read."""
+        if self._replies:
+            self._writer.write(bytes(self._replies))
+            self._replies.clear()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        async with asyncio.timeout(self._settings.idle_timeout_s):
+            await self._writer.drain()
+
+    # Steps
+
     async def _converse(self) -> None:
-        await self._send(replies.ok(f"{self._shared.settings.hostname} Postroom is ready"))
+        self._replies += self._session.greeting().octets
         while True:
-            for received in self._session.receive(await self._read()):
-                await self._handle(received)
-                if self._keeping is not None and self._keeping.done():
-                    raise LockLost
+            await self._flush()
+            for step in self._session.receive(await self._read()):
+                try:
+                    await self._carry_out(step)
+                except Pop3Fault as fault:
+                    self._replies += fault.reply()
+                except StoreError as error:
+                    self._replies += TemporaryFailure(str(error)).reply()
+                if self._must_end:
+                    raise Hangup(self._ending())
+                if len(self._replies) > WRITE_OCTETS:
+                    await self._flush()
 
-    async def _handle(self, received: Command | SaslResponse | Pop3Fault) -> None:
-        try:
-            if isinstance(received, Pop3Fault):
-                raise received
-            await self._execute(received)
-        except Pop3Fault as fault:
-            self._faults += isinstance(fault, SyntaxFault | NotNow)
-            await self._send(fault.reply())
-            if self._faults > MAX_FAULTS or self._failures >= MAX_FAILURES:
-                raise Hangup from fault
-        except StoreError as error:
-            await self._send(TemporaryFailure(str(error)).reply())
+    async def _carry_out(self, step: Step) -> None:
+        match step:
+            case Reply(octets):
+                self._replies += octets
+            case Bye(octets):
+                raise Hangup(octets)
+            case StartTls(octets):
+                await self._start_tls(octets)
+            case LogIn() | Authenticate() | SaslResponse():
+                await self._log_in(step)
+            case Send():
+                await self._send(step)
+            case Update(uids):
+                await self._update(uids)
 
-    async def _execute(self, command: Command | SaslResponse) -> None:
-        match command:
-            case Quit():
-                await self._quit()
-            case Capa():
-                await self._send(replies.listing("capabilities", self._session.capabilities()))
-            case Stls():
-                await self._start_tls()
-            case User(name):
-                self._session.user = name
-                await self._send(replies.ok("now PASS"))
-            case Pass(password):
-                user, self._session.user = self._session.user, None
-                await self._log_in(user or "", password)
-            case Auth(mechanism, initial):
-                await self._authenticate(mechanism, initial)
-            case SaslResponse(line):
-                if line is None:
-                    raise LoginRefused("cancelled")
-                await self._plain(line)
-            case Noop():
-                await self._send(replies.ok())
-            case _:
-                await self._on_maildrop(command)
-
-    # Login
-
-    async def _start_tls(self) -> None:
+    async def _start_tls(self, octets: bytes) -> None:
         assert self._tls is not None, "checked by the session"
-        self._writer.write(replies.ok("begin TLS"))
+        self._writer.write(bytes(self._replies) + octets)
+        self._replies.clear()
         await upgrade(self._reader, self._writer, self._tls)
         self._session.secured()
 
-    async def _authenticate(self, mechanism: str, initial: bytes | None) -> None:
-        if mechanism != "PLAIN":
-            raise SyntaxFault("use AUTH PLAIN")
-        if initial is None:
-            self._session.await_response()
-            await self._send(replies.continuation())
-        else:
-            await self._plain(initial)
-
-    async def _plain(self, response: bytes) -> None:
+    async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:
+        await self._flush()
         try:
-            authzid, user, password = parse_plain(decode_response(response))
-        except SaslFault as fault:
-            raise SyntaxFault(str(fault)) from fault
-        if authzid not in ("", user):
-            raise LoginRefused("nobody may act for somebody else here")
-        await self._log_in(user, password)
+            opened = await self._opened(step)
+        except Pop3Fault as fault:
+            await self._carry_out(self._session.refused(fault))
+            return
+        if opened is None:
+            await self._carry_out(self._session.challenge())
+            return
+        self._maildrop, expire_days = opened
+        await self._carry_out(self._session.logged_in(self._maildrop.messages, expire_days))
 
-    async def _log_in(self, user: str, password: str) -> None:
-        store = self._shared.store
-        credentials = Credentials(username=user, password=password, protocol="pop3", peer=self._peer)
+    async def _opened(self, step: LogIn | Authenticate | SaslResponse) -> tuple[OpenedMaildrop, int | None] | None:
+        """None: the client is to answer a challenge. Raises Pop3Fault, Unavailable."""
+        match step:
+            case LogIn(name, password):
+                return await self._logins.with_password(name, password)
+            case Authenticate(_, None):
+                return None
+            case Authenticate(_, bytes(response)) | SaslResponse(response):
+                return await self._logins.with_plain(response)
+
+    async def _send(self, step: Send) -> None:
+        """RETR and TOP. A message that breaks off in the middle ends the connection: its end would be a lie."""
+        assert self._maildrop is not None, "only after login"
+        outgoing = Outgoing(step.lines)
+        is_begun = False
         try:
-            principal = await store.authenticate(credentials)
-        except AuthenticationFailed as error:
-            self._failures += 1
-            LOGINS.labels("failed").inc()
-            log.info("login_failed", username=user, peer=self._peer, failures=self._failures)
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
-            raise LoginRefused("wrong name or password") from error
-        lock = Lock(store, principal.account_id)
-        await lock.acquire()
-        self._lock = lock
-        maildrop = await self._open(principal.account_id)
-        self._keeping = asyncio.create_task(lock.keep(), name="maildrop-lock")
-        self._principal = principal
-        self._session.logged_in(maildrop)
-        LOGINS.labels("succeeded").inc()
-        count, octets = maildrop.stat()
-        await self._send(replies.ok(f"{count} messages ({octets} octets)"))
+            async with aclosing(self._maildrop.read(step.msg, step.entry)) as pieces:
+                async for piece in pieces:
+                    if not is_begun:
+                        self._check_header(step, piece)
+                        self._replies += ok(f"{step.entry.octets} octets" if step.lines is None else "top of message")
+                        is_begun = True
+                    await self._pass_on(outgoing.feed(piece))
+                    if outgoing.is_done:
+                        break
+        except StoreError as error:
+            if is_begun:
+                raise OSError("the message broke off") from error
+            raise
+        self._replies += outgoing.finish()
+        if step.lines is None:
+            RETRIEVED.inc()
+            if self._settings.retrieving_sets_seen:
+                await self._maildrop.note_seen(step.entry.uid)
 
-    async def _open(self, account_id: UUID) -> Maildrop:
-        store = self._shared.store
-        inbox = next(mailbox for mailbox in await store.mailboxes(account_id) if mailbox.name == "INBOX")
-        changes = await store.changes(account_id, inbox.id)
-        self._mailbox_id = inbox.id
-        columns = zip(changes.uids, changes.octets, changes.blob_ids, strict=True)
-        return Maildrop(inbox.uid_validity, [Entry(*values) for values in columns])
+    async def _pass_on(self, octets: bytes) -> None:
+        for start in range(0, len(octets), WRITE_OCTETS):
+            self._replies += octets[start : start + WRITE_OCTETS]
+            if len(self._replies) >= WRITE_OCTETS:
+                await self._flush()
 
-    # Transaction
+    def _check_header(self, step: Send, piece: bytes) -> None:
+        """Raises NeedsUtf8 (RFC 6856 §2.1), where the operator wants it: see docs/divergences.md."""
+        if self._settings.refuses_8bit_headers and not step.is_utf8:
+            header, _, _ = piece.partition(b"\r\n\r\n")
+            if not header.isascii():
+                raise NeedsUtf8("the header of this message isn't ASCII: send UTF8 before you log in")
 
-    async def _on_maildrop(self, command: Command | SaslResponse) -> None:
-        maildrop = self._session.maildrop
-        match command:
-            case Stat():
-                count, total = maildrop.stat()
-                await self._send(replies.ok(f"{count} {total}"))
-            case List(None):
-                lines = [f"{msg} {entry.octets}" for msg, entry in maildrop.remaining()]
-                await self._send(replies.listing(f"{len(lines)} messages", lines))
-            case List(int(msg)):
-                await self._send(replies.ok(f"{msg} {maildrop.entry(msg).octets}"))
-            case Uidl(None):
-                lines = [f"{msg} {maildrop.unique_id(msg)}" for msg, _ in maildrop.remaining()]
-                await self._send(replies.listing("unique ids", lines))
-            case Uidl(int(msg)):
-                await self._send(replies.ok(f"{msg} {maildrop.unique_id(msg)}"))
-            case Retr(msg):
-                octets = await self._octets(maildrop.entry(msg))
-                RETRIEVED.inc()
-                await self._send(replies.message(octets, f"{len(octets)} octets"))
-            case Top(msg, lines_wanted):
-                octets = await self._octets(maildrop.entry(msg))
-                await self._send(replies.message(replies.top(octets, lines_wanted), "top of message"))
-            case Dele(msg):
-                maildrop.delete(msg)
-                await self._send(replies.ok(f"message {msg} deleted"))
-            case Rset():
-                maildrop.reset()
-                count, total = maildrop.stat()
-                await self._send(replies.ok(f"{count} messages ({total} octets)"))
-
-    async def _octets(self, entry: Entry) -> bytes:
-        """Raises NoSuchMessage: removed by an IMAP session meanwhile. Unavailable."""
-        assert self._principal is not None, "only after login"
+    async def _update(self, uids: list[int]) -> None:
+        """QUIT (RFC 1939 §6). The reply comes after the commit, and after the lock is free."""
+        assert self._maildrop is not None, "only after login"
+        maildrop, self._maildrop = self._maildrop, None
+        await self._flush()
         try:
-            return (await self._shared.store.bodies(self._principal.account_id, [entry.blob_id]))[0]
-        except NotFound as error:
-            raise NoSuchMessage("this message was removed by another session") from error
-
-    async def _quit(self) -> None:
-        """In TRANSACTION: remove what is marked, while the lock is surely ours (RFC 1939 §6)."""
-        if not self._session.quit():
-            raise Hangup(replies.ok("bye"))
-        assert self._principal is not None, "only after login"
-        assert self._mailbox_id is not None, "only after login"
-        assert self._lock is not None, "only after login"
-        marked = self._session.maildrop.marked_uids()
-        if marked:
-            try:
-                await self._lock.renew()
-                wanted = Expunge(uids=marked, force=True)
-                await self._shared.store.expunge(self._principal.account_id, self._mailbox_id, wanted)
-            except StoreError as error:
-                failure = TemporaryFailure("the messages may not have been removed; connect again")
-                raise Hangup(failure.reply()) from error
-        raise Hangup(replies.ok("bye"))
+            await maildrop.close(uids)
+        except StoreError as error:
+            text = f"{error}; the messages may not have been removed" if uids else str(error)
+            await self._carry_out(self._session.not_updated(TemporaryFailure(text)))
+        await self._carry_out(self._session.updated())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mail_runtime.settings import setting
+from mail_runtime.settings import SettingsError, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +27,26 @@ class Settings:
     login_failure_delay_s: float = setting(
         "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
     )
+    login_timeout_s: float = setting("POSTROOM_POP3_LOGIN_TIMEOUT_S", "seconds within which a client logs in", 180.0)
+    idle_timeout_s: float = setting(
+        "POSTROOM_POP3_IDLE_TIMEOUT_S",
+        "seconds without a command, or without reading (RFC 1939 §3: 600 at least)",
+        600.0,
+    )
+    lock: str = setting("POSTROOM_POP3_LOCK", "exclusive: one session per account; shared: any number", "exclusive")
+    retrieving_sets_seen: bool = setting("POSTROOM_POP3_SETS_SEEN", "RETR sets the flag \\Seen", True)
+    login_delay_s: int = setting(
+        "POSTROOM_POP3_LOGIN_DELAY_S", "least seconds between two logins of an account (RFC 2449 §6.5); 0: none", 0
+    )
+    refuses_8bit_headers: bool = setting(
+        "POSTROOM_POP3_REFUSE_8BIT_HEADERS",
+        "RETR and TOP of messages whose header isn't ASCII need UTF8 first (RFC 6856 §2.1)",
+        False,
+    )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
+
+    def __post_init__(self) -> None:
+        if self.lock not in {"exclusive", "shared"}:
+            raise SettingsError(f"POSTROOM_POP3_LOCK={self.lock!r}: write exclusive or shared")
+        if self.login_delay_s < 0 or self.login_timeout_s <= 0 or self.idle_timeout_s <= 0:
+            raise SettingsError("POSTROOM_POP3_…_S: seconds are positive numbers")

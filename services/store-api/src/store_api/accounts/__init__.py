@@ -1,1 +1,1 @@
-"""Accounts, passwords, the maildrop lock."""
+"""Accounts and passwords."""

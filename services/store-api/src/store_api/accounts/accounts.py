@@ -7,7 +7,7 @@ from uuid import UUID
 
 from mail_proto.addresses import AddressFault, parse_mailbox
 from mail_runtime.contracts.errors import AuthenticationFailed, Conflict, NotFound, Refused
-from mail_runtime.contracts.store import Credentials, MaildropLock, Principal
+from mail_runtime.contracts.store import Credentials, Principal
 from store_api.accounts.passwords import Passwords
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
@@ -105,30 +105,3 @@ async def authenticate(database: Database, passwords: Passwords, credentials: Cr
     if not await passwords.verify(row.password_hash if row else None, credentials.password) or row is None:
         raise AuthenticationFailed("the name or the password is wrong")
     return Principal(account_id=row.id, address=row.address, addresses=[row.address])
-
-
-async def lock_maildrop(database: Database, account_id: UUID, lock: MaildropLock) -> None:
-    """Take or renew (RFC 1939 §8). Raises Conflict: another session has it."""
-    async with database.transaction() as connection:
-        taken = await run(
-            connection,
-            "INSERT INTO maildrop_lock AS l (account_id, owner, lease_until)"
-            " VALUES (:account_id, :owner, now() + make_interval(secs => :lease_s))"
-            " ON CONFLICT (account_id) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until"
-            " WHERE l.owner = excluded.owner OR l.lease_until < now() RETURNING 1",
-            account_id=account_id,
-            owner=lock.owner,
-            lease_s=float(lock.lease_s),
-        )
-        if taken.scalar() is None:
-            raise Conflict("another session has the maildrop open")
-
-
-async def unlock_maildrop(database: Database, account_id: UUID, owner: UUID) -> None:
-    async with database.transaction() as connection:
-        await run(
-            connection,
-            "DELETE FROM maildrop_lock WHERE account_id = :account_id AND owner = :owner",
-            account_id=account_id,
-            owner=owner,
-        )

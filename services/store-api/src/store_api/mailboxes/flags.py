@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mail_runtime.contracts.errors import Refused
-from mail_runtime.contracts.store import FlagsStored, StoreFlags
+from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
 from store_api.db.engine import Database, run
 from store_api.mailboxes.rows import count, lock
 
@@ -72,34 +74,42 @@ ORDER BY uid
 
 async def store_flags(database: Database, account_id: UUID, mailbox_id: UUID, change: StoreFlags) -> FlagsStored:
     """Change the flags of those messages that are there. Raises NotFound: the mailbox. Refused: a bad flag."""
-    flags = canonical_flags(change.flags)
     async with database.transaction() as connection:
         mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
-        modified: list[int] = []
-        if change.unchanged_since is not None:
-            refused = await run(
-                connection,
-                _MODIFIED,
-                account_id=account_id,
-                mailbox_id=mailbox_id,
-                uids=change.uids,
-                unchanged_since=change.unchanged_since,
-            )
-            modified = list(refused.scalars())
-        modseq = mailbox.highest_modseq + 1
-        changed = (
-            await run(
-                connection,
-                _STORE.format(new=_NEW_FLAGS[change.operation]),
-                account_id=account_id,
-                mailbox_id=mailbox_id,
-                uids=change.uids,
-                flags=flags,
-                modseq=modseq,
-                unchanged_since=change.unchanged_since,
-            )
-        ).one()
-        if not changed.messages:
-            return FlagsStored(modseq=mailbox.highest_modseq, modified=modified)
-        await count(connection, account_id, mailbox_id, modseq, unseen=int(changed.unseen))
-        return FlagsStored(modseq=modseq, modified=modified)
+        return await store_flags_locked(connection, account_id, mailbox, change)
+
+
+async def store_flags_locked(
+    connection: AsyncConnection, account_id: UUID, mailbox: Mailbox, change: StoreFlags
+) -> FlagsStored:
+    """In a mailbox that the transaction has locked. Raises Refused: a bad flag."""
+    flags = canonical_flags(change.flags)
+    mailbox_id = mailbox.id
+    modified: list[int] = []
+    if change.unchanged_since is not None:
+        refused = await run(
+            connection,
+            _MODIFIED,
+            account_id=account_id,
+            mailbox_id=mailbox_id,
+            uids=change.uids,
+            unchanged_since=change.unchanged_since,
+        )
+        modified = list(refused.scalars())
+    modseq = mailbox.highest_modseq + 1
+    changed = (
+        await run(
+            connection,
+            _STORE.format(new=_NEW_FLAGS[change.operation]),
+            account_id=account_id,
+            mailbox_id=mailbox_id,
+            uids=change.uids,
+            flags=flags,
+            modseq=modseq,
+            unchanged_since=change.unchanged_since,
+        )
+    ).one()
+    if not changed.messages:
+        return FlagsStored(modseq=mailbox.highest_modseq, modified=modified)
+    await count(connection, account_id, mailbox_id, modseq, unseen=int(changed.unseen))
+    return FlagsStored(modseq=modseq, modified=modified)

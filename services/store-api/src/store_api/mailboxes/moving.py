@@ -108,9 +108,14 @@ async def expunge(database: Database, account_id: UUID, mailbox_id: UUID, wanted
     """Raises NotFound: the mailbox."""
     async with database.transaction() as connection:
         mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
-        return await _remove(
-            connection, account_id, mailbox_id, mailbox.highest_modseq, wanted.uids, force=wanted.force
-        )
+        return await expunge_locked(connection, account_id, mailbox_id, mailbox.highest_modseq, wanted)
+
+
+async def expunge_locked(
+    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, highest: int, wanted: Expunge
+) -> Expunged:
+    """In a mailbox that the transaction has locked; `highest`: its modseq as it is now."""
+    return await _remove(connection, account_id, mailbox_id, highest, wanted.uids, force=wanted.force)
 
 
 async def _remove(

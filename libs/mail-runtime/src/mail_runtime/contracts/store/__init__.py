@@ -20,7 +20,14 @@ from mail_runtime.contracts.store.mailboxes import (
     Mailbox,
     StoreFlags,
 )
-from mail_runtime.contracts.store.maildrops import CloseMaildrop, KeepMaildrops, Maildrop, OpenMaildrop, Retrieve
+from mail_runtime.contracts.store.maildrops import (
+    CloseMaildrop,
+    KeepMaildrops,
+    Maildrop,
+    OpenMaildrop,
+    Retrieve,
+    RetrievePiece,
+)
 from mail_runtime.contracts.store.queue import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
 
 __all__ = [
@@ -53,6 +60,7 @@ __all__ = [
     "RelayJob",
     "Resolution",
     "Retrieve",
+    "RetrievePiece",
     "StoreFlags",
     "Summary",
     "Transmission",

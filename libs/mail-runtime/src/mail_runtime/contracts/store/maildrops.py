@@ -58,3 +58,16 @@ class Retrieve(msgspec.Struct, frozen=True, kw_only=True):
 
     mailbox_id: UUID
     uids: list[int]
+
+
+class RetrievePiece(msgspec.Struct, frozen=True, kw_only=True):
+    """The octets [start, end) of one message. From its beginning it must be in the mailbox.
+
+    Once begun it can be read to the end, if it is removed meanwhile too.
+    """
+
+    mailbox_id: UUID
+    uid: int
+    blob_id: UUID
+    start: int
+    end: int

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from store_api.accounts.accounts import authenticate, lock_maildrop, unlock_maildrop
+from store_api.accounts.accounts import authenticate
 from store_api.api.access import TheStore, require_service
-from store_api.api.internal import mailboxes
+from store_api.api.internal import mailboxes, maildrops
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.resolve import resolve
 from store_api.ingest.submission import accept
@@ -20,6 +20,7 @@ from store_api.queue.outcomes import report
 
 router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(require_service)])
 router.include_router(mailboxes.router)
+router.include_router(maildrops.router)
 
 
 @router.get("/ready", status_code=204)
@@ -62,16 +63,6 @@ async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Re
     async with store.database.transaction() as connection:
         place = await transmission_place(connection, transmission_id)
     return await body_response(store.blobs, place)
-
-
-@router.put("/accounts/{account_id}/maildrop-lock", status_code=204)
-async def put_maildrop_lock(store: TheStore, account_id: UUID, request: Request) -> None:
-    await lock_maildrop(store.database, account_id, await read_value(request, wire.MaildropLock))
-
-
-@router.delete("/accounts/{account_id}/maildrop-lock", status_code=204)
-async def delete_maildrop_lock(store: TheStore, account_id: UUID, owner: UUID) -> None:
-    await unlock_maildrop(store.database, account_id, owner)
 
 
 @router.post("/deliveries/claim")

@@ -1,0 +1,108 @@
+"""The maildrop of one session at the store: opened at login, read from, closed in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final
+from uuid import UUID, uuid4
+
+from mail_proto.pop3.errors import InUse, LoginTooSoon, PermanentFailure
+from mail_proto.pop3.maildrop import Entry, Maildrop
+from mail_runtime.contracts.errors import Conflict, NotFound, TooSoon
+from mail_runtime.contracts.store import CloseMaildrop, OpenMaildrop, StoreFlags
+from mail_runtime.store_client import StoreClient
+from pop3.ahead import ReadAhead
+from pop3.large import read_large
+from pop3.locks import LEASE_S, Locks
+from pop3.settings import Settings
+
+INBOX: Final = "INBOX"
+# Larger messages are passed on in pieces, and never are in memory as a whole.
+WHOLE_OCTETS: Final = 256 * 1024
+# Messages whose \Seen waits for the next call; a process that dies forgets at most these.
+MAX_UNTOLD: Final = 64
+
+
+class OpenedMaildrop:
+    """Made by `open_maildrop`; used by one connection."""
+
+    def __init__(
+        self, store: StoreClient, locks: Locks, account_id: UUID, mailbox_id: UUID, owner: UUID | None, drop: Maildrop
+    ) -> None:
+        self._store, self._locks, self._account_id, self._mailbox_id = store, locks, account_id, mailbox_id
+        self._owner = owner
+        self.messages = drop
+        self._ahead = ReadAhead(store, account_id, mailbox_id, drop, WHOLE_OCTETS)
+        self._seen: set[int] = set()
+
+    async def read(self, msg: int, entry: Entry) -> AsyncGenerator[bytes, None]:
+        """The message in pieces, the first of which holds all of a small one.
+
+        Raises NoSuchMessage: another session removed it. Unavailable: also in the middle.
+        """
+        if entry.octets <= WHOLE_OCTETS:
+            yield await self._ahead.take(msg, entry)
+            return
+        async with aclosing(read_large(self._store, self._account_id, self._mailbox_id, entry)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def note_seen(self, uid: int) -> None:
+        """Set \\Seen, with the next call at the latest."""
+        self._seen.add(uid)
+        if len(self._seen) >= MAX_UNTOLD:
+            told, self._seen = self._seen, set()
+            change = StoreFlags(uids=sorted(told), operation="add", flags=["\\Seen"])
+            await self._store.store_flags(self._account_id, self._mailbox_id, change)
+
+    async def close(self, remove: list[int] | None = None) -> None:
+        """Tell what was seen, remove, give the lock back: all or nothing. Call it once.
+
+        Raises Conflict: another session has the lock, nothing was done. Unavailable: it may have been done.
+        """
+        if self._owner is not None:
+            self._locks.release(self._owner)
+        doomed = remove or []
+        seen = sorted(self._seen.difference(doomed))
+        if self._owner is None and not seen and not doomed:
+            return
+        wanted = CloseMaildrop(mailbox_id=self._mailbox_id, owner=self._owner, seen=seen, remove=doomed)
+        await self._store.close_maildrop(self._account_id, wanted)
+
+
+async def open_maildrop(
+    store: StoreClient,
+    locks: Locks,
+    settings: Settings,
+    account_id: UUID,
+    mailbox: str | None,
+    on_lost: Callable[[], None],
+) -> tuple[OpenedMaildrop, int | None]:
+    """The maildrop, and the days that messages are kept in it.
+
+    Raises InUse, LoginTooSoon; PermanentFailure: no such mailbox; Unavailable.
+    """
+    exclusive = settings.lock == "exclusive"
+    owner = uuid4()
+    wanted = OpenMaildrop(
+        mailbox=mailbox or INBOX,
+        owner=owner,
+        holder=locks.holder,
+        lease_s=LEASE_S,
+        exclusive=exclusive,
+        login_delay_s=settings.login_delay_s,
+    )
+    try:
+        found = await store.open_maildrop(account_id, wanted)
+    except Conflict as error:
+        raise InUse("another session has this maildrop open") from error
+    except TooSoon as error:
+        raise LoginTooSoon(str(error)) from error
+    except NotFound as error:
+        raise PermanentFailure("there is no such mailbox") from error
+    if exclusive:
+        locks.hold(owner, on_lost)
+    drop = Maildrop(found.uids, found.octets, found.blob_ids, found.email_ids)
+    opened = OpenedMaildrop(store, locks, account_id, found.mailbox_id, owner if exclusive else None, drop)
+    return opened, found.retention_days

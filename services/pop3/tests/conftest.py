@@ -1,0 +1,65 @@
+"""A pop3 of one test, with settings of its own, beside the one that runs: another replica to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from mail_runtime.store_client import StoreClient
+from mail_testkit.running import RunningPostroom
+from pop3.locks import Locks
+from pop3.login import Shared
+from pop3.server import serve
+from pop3.settings import Settings
+
+START_TIMEOUT_S = 20.0
+Replica = Callable[..., dict[str, int]]
+
+
+@contextmanager
+def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[str, int]]:
+    """Its ports by name."""
+    settings = Settings(
+        service_token=postroom.service_token,
+        store_url=postroom.api_url,
+        pop3_port=0,
+        pop3s_port=0,
+        tls_certificate=str(postroom.certificate),
+        tls_key=str(postroom.certificate.with_suffix(".key")),
+        plaintext_login_on_loopback=True,
+        **changes,
+    )
+    ports: dict[str, int] = {}
+    loop, up, down = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with StoreClient(settings.store_url, settings.service_token) as store:
+            locks = Locks(store)
+            keeping = asyncio.create_task(locks.run())
+            async with serve(settings, Shared(settings, store, locks)) as found:
+                ports.update(found)
+                up.set()
+                await down.wait()
+            keeping.cancel()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="replica")
+    thread.start()
+    try:
+        assert up.wait(START_TIMEOUT_S)
+        yield ports
+    finally:
+        loop.call_soon_threadsafe(down.set)
+        thread.join(START_TIMEOUT_S)
+        loop.close()
+
+
+@pytest.fixture
+def replica(postroom: RunningPostroom) -> Iterator[Replica]:
+    """`replica(setting=value)` starts one and gives its ports."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(running_replica(postroom, **changes))
