@@ -221,13 +221,10 @@ class Connection:
 
     async def _opened(self, step: LogIn | Authenticate | SaslResponse) -> tuple[OpenedMaildrop, int | None] | None:
         """None: the client is to answer a challenge. Raises Pop3Fault, Unavailable."""
-        match step:
-            case LogIn(name, password):
-                return await self._logins.with_password(name, password)
-            case Authenticate(_, None):
-                return None
-            case Authenticate(_, bytes(response)) | SaslResponse(response):
-                return await self._logins.with_plain(response)
+        if isinstance(step, LogIn):
+            return await self._logins.with_password(step.name, step.password)
+        response = step.line if isinstance(step, SaslResponse) else step.initial
+        return None if response is None else await self._logins.with_plain(response)
 
     async def _send(self, step: Send) -> None:
         """RETR and TOP. A message that breaks off in the middle ends the connection: its end would be a lie."""

@@ -35,6 +35,7 @@ async def read_large(
         return await store.retrieve_piece(account_id, wanted)
 
     digest = hashlib.sha256()
+    start = 0
     ahead = asyncio.create_task(fetch(0))
     try:
         for start in range(0, entry.octets, PIECE_OCTETS):
