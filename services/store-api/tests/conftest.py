@@ -8,11 +8,13 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
 from mail_testkit.running import RunningPostroom
 from store_api.db.engine import Database
+from store_api.db.migrate import migrate
 
 DOMAIN = "example.test"
 PASSWORD = "correct horse"
@@ -44,6 +46,22 @@ async def database(postroom: RunningPostroom) -> AsyncIterator[Database]:
     opened = Database(postroom.database_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def fresh_database(database: Database, postroom: RunningPostroom) -> AsyncIterator[Database]:
+    """A database of this test alone, migrated and empty, for what works on all there is."""
+    name = f"test_{uuid4().hex}"
+    async with database.engine.connect() as connection:
+        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await autocommit.execute(text(f"CREATE DATABASE {name}"))
+        opened = Database(postroom.database_url.rpartition("/")[0] + f"/{name}")
+        try:
+            await migrate(opened)
+            yield opened
+        finally:
+            await opened.close()
+            await autocommit.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

@@ -56,6 +56,12 @@ class RunningPostroom:
         assert process is not None
         return process.pid
 
+    def process_id(self, name: str) -> int:
+        """The process as it runs now."""
+        process = self._supervised(name).process
+        assert process is not None
+        return process.pid
+
     def kill(self, name: str) -> None:
         """`kill -9` one process; it is started again by its supervisor."""
         process = self._supervised(name).process

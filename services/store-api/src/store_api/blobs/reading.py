@@ -115,9 +115,9 @@ async def read_range(blobs: Blobs, place: Place, start: int, end: int) -> bytes:
 
     Raises NotFound, Unavailable. Refused: the range is backwards, or longer than PIECE_OCTETS.
     """
+    if not 0 <= start <= end <= start + PIECE_OCTETS:
+        raise Refused(f"a range has a start, an end behind it, and at most {PIECE_OCTETS} octets")
     end = min(end, place.length)
-    if not 0 <= start <= max(start, end) or end - start > PIECE_OCTETS:
-        raise Refused(f"a range has at most {PIECE_OCTETS} octets and begins in the message")
     return b"" if start >= end else await _Reader(blobs, place).read(start, end)
 
 
