@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ import pytest
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.store_client import StoreClient
+from mail_testkit.running import RunningPostroom
 
 MESSAGE = b"From: a@example.test\r\nSubject: outward\r\n\r\nbody\r\n"
 
@@ -69,3 +71,134 @@ async def test_a_report_without_the_lease_changes_nothing(
     with pytest.raises(Conflict):
         await store.claim(wire.ClaimDeliveries(delivery_ids=[uuid4()], lease=uuid4(), lease_s=60))
     assert "delivered" not in {item["state"] for item in await queued(rest, domain)}
+
+
+@pytest.fixture
+def no_relay(postroom: RunningPostroom) -> Iterator[None]:
+    """Nobody sends: the test is the worker."""
+    with postroom.stopped("smtp-out"):
+        yield
+
+
+async def act(rest: aiohttp.ClientSession, path: str, body: Any = None) -> tuple[int, Any]:
+    async with rest.post(f"/v1/queue/{path}", json=body) as response:
+        return response.status, await response.json()
+
+
+async def states(rest: aiohttp.ClientSession, domain: str) -> list[str]:
+    async with rest.get("/v1/queue", params={"domain": domain.upper()}) as response:
+        return [item["state"] for item in (await response.json())["items"]]
+
+
+@pytest.mark.usefixtures("no_relay")
+async def test_holding_releasing_and_cancelling(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str
+) -> None:
+    first, second = await submit(store, rest, account, domain)
+    assert await act(rest, "hold", {"domain": domain}) == (200, {"changed": 2})
+    assert await states(rest, domain) == ["held", "held"]
+    wanted = wire.ClaimDeliveries(delivery_ids=[first, second], lease=uuid4(), lease_s=60)
+    with pytest.raises(Conflict):
+        await store.claim(wanted)
+    assert (await act(rest, f"{first}/hold"))[0] == 409
+    status, shown = await act(rest, f"{first}/release")
+    assert (status, shown["state"], shown["history"]) == (200, "queued", [])
+    assert [d.id for d in (await store.claim(wanted)).deliveries] == [first]
+    assert sorted(await states(rest, domain)) == ["held", "sending"]
+    for action in ("hold", "cancel", "retry"):
+        assert (await act(rest, f"{first}/{action}"))[0] == 409, "a lease that runs is not broken"
+        assert await act(rest, action, {"ids": [str(first)]}) == (200, {"changed": 0})
+    outcome = wire.Outcome(delivery_id=first, result="deferred", reply="451 later", remote="mx.x.test", status="4.2.0")
+    await store.report(wire.Outcomes(lease=wanted.lease, outcomes=[outcome]))
+    async with rest.get(f"/v1/queue/{first}") as response:
+        shown = await response.json()
+    assert (shown["state"], shown["attempts"]) == ("deferred", 1)
+    assert [(a["result"], a["reply"], a["remote"]) for a in shown["history"]] == [
+        ("deferred", "451 later", "mx.x.test")
+    ]
+    _, retried = await act(rest, f"{first}/retry")
+    assert retried["next_attempt_at"] < shown["next_attempt_at"]
+    assert await act(rest, "cancel", {"sender": account.address.upper()}) == (200, {"changed": 2})
+    assert await states(rest, domain) == ["cancelled", "cancelled"]
+    assert await act(rest, "retry", {"domain": domain}) == (200, {"changed": 0})
+    assert (await act(rest, f"{uuid4()}/retry"))[0] == 404
+    assert (await act(rest, "cancel", {}))[0] == 422, "nobody cancels everything by an empty body"
+
+
+async def test_lists_are_filtered(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, other_account: Any, domain: str
+) -> None:
+    mine = await submit(store, rest, account, domain)
+    await submit(store, rest, other_account, domain)
+    for params, number in [
+        ({"sender": account.address}, 2),
+        ({"recipient": f"A@{domain}"}, 2),
+        ({"recipient": f"a@{domain}", "sender": account.address}, 1),
+        ({"domain": "nowhere.test"}, 0),
+        ({"domain": domain, "state": "cancelled"}, 0),
+    ]:
+        async with rest.get("/v1/queue", params=params) as response:
+            items = (await response.json())["items"]
+        assert len(items) == number, params
+    async with rest.get("/v1/queue", params={"sender": account.address, "limit": 1}) as response:
+        page = await response.json()
+    async with rest.get(
+        "/v1/queue", params={"sender": account.address, "limit": 1, "cursor": page["next_cursor"]}
+    ) as response:
+        following = await response.json()
+    assert {page["items"][0]["id"], following["items"][0]["id"]} == {str(each) for each in mine}
+    assert following["next_cursor"] is None
+
+
+async def test_what_goes_to_a_suppressed_recipient_bounces(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str
+) -> None:
+    path = f"/v1/domains/example.test/suppressions/a@{domain}"
+    async with rest.put(path, json={"reason": "asked for it"}) as response:
+        assert response.status == 201
+    first, second = await submit(store, rest, account, domain)
+    while "failed" not in [(await show(rest, each))["state"] for each in (first, second)]:
+        await asyncio.sleep(0.05)
+    async with rest.get(path) as response:
+        assert (await response.json())["reason"] == "asked for it"
+    found = [await show(rest, each) for each in (first, second)]
+    (suppressed,) = [item for item in found if item["recipient"] == f"a@{domain}"]
+    while suppressed["state"] != "failed":
+        suppressed = await show(rest, suppressed["id"])
+    assert suppressed["last_reply"] == "not sent: the recipient is on the suppression list"
+    assert b"suppression list" in b"".join(await bounces(store, account, 2)), "the sender is told"
+    async with rest.delete(path) as response:
+        assert response.status == 204
+    async with rest.get(path) as response:
+        assert response.status == 404
+
+
+async def show(rest: aiohttp.ClientSession, delivery_id: Any) -> Any:
+    async with rest.get(f"/v1/queue/{delivery_id}") as response:
+        return await response.json()
+
+
+@pytest.mark.usefixtures("no_relay")
+async def test_recipients_that_do_not_exist_are_suppressed_where_the_domain_wants_it(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str
+) -> None:
+    ours = f"ours-{domain.removesuffix('.invalid')}.test"
+    async with rest.post("/v1/domains", json={"name": ours, "suppress_bounced": True}) as response:
+        assert response.status == 201
+    async with rest.post("/v1/accounts", json={"address": f"x@{ours}", "password": "long enough"}) as response:
+        account_id = UUID((await response.json())["id"])
+    sent = wire.Transmission(
+        id=uuid4(), reverse_path=f"x@{ours}", recipients=[f"A@{domain}", f"b@{domain}"], submitted_by=account_id
+    )
+    await store.accept(sent, MESSAGE)
+    items = {item["recipient"]: UUID(item["id"]) for item in await queued(rest, domain)}
+    lease = uuid4()
+    await store.claim(wire.ClaimDeliveries(delivery_ids=list(items.values()), lease=lease, lease_s=60))
+    failed = [
+        wire.Outcome(delivery_id=items[f"A@{domain}"], result="failed", reply="550 no such user", status="5.1.1"),
+        wire.Outcome(delivery_id=items[f"b@{domain}"], result="failed", reply="552 mailbox full", status="5.2.2"),
+    ]
+    await store.report(wire.Outcomes(lease=lease, outcomes=failed))
+    async with rest.get(f"/v1/domains/{ours}/suppressions") as response:
+        listed = (await response.json())["items"]
+    assert [(item["address"], item["reason"]) for item in listed] == [(f"a@{domain}", "bounced: 550 no such user")]

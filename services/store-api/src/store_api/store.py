@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mail_runtime.contracts.store import Outcomes
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
@@ -15,7 +16,7 @@ from store_api.events.publisher import Publisher
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.incoming import Incoming, Stored
 from store_api.queue.dispatcher import Dispatcher
-from store_api.queue.outcomes import Retries
+from store_api.queue.outcomes import Retries, report
 from store_api.settings import Settings
 
 
@@ -38,8 +39,14 @@ class Store:
     def __post_init__(self) -> None:
         self.coalescer = Coalescer(self.database, self.blobs, self._committed)
         self.retries = Retries(self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname)
+        self.dispatcher.report = self.report
         self.removal = Removal(self.database)
         self.cursors = Cursors(self.settings.service_token)
+
+    async def report(self, outcomes: Outcomes) -> None:
+        """How attempts ended. Raises Conflict: the lease was lost."""
+        await self.notify(await report(self.database, self.blobs, self.retries, outcomes))
+        self.dispatcher.wake()
 
     async def ready(self) -> None:
         """Raises Unavailable: the database or the object storage doesn't answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,9 +16,10 @@ from nats.js.errors import Error as JetStreamError
 
 from mail_runtime.bus import Bus, BusUnavailable
 from mail_runtime.contracts.errors import Unavailable
-from mail_runtime.contracts.store import RelayJob
+from mail_runtime.contracts.store import Outcomes, RelayJob
 from mail_runtime.contracts.subjects import RELAY_LANE, RELAY_STREAM, RELAY_SUBJECTS
 from store_api.db.engine import Database, run
+from store_api.queue.suppression import refuse
 
 log = structlog.get_logger()
 
@@ -30,9 +31,11 @@ DUPLICATE_WINDOW_S: Final = 120.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 
 _DUE: Final = """
-SELECT id, transmission_id, domain, attempts, published FROM delivery
-WHERE state = 'queued' AND publish_after <= now()
-ORDER BY publish_after LIMIT :batch FOR UPDATE SKIP LOCKED
+SELECT d.id, d.transmission_id, d.domain, d.attempts, d.published,
+       EXISTS (SELECT FROM suppression s
+               WHERE s.domain_id = d.domain_id AND s.address = lower(d.recipient)) AS suppressed
+FROM delivery d WHERE d.state = 'queued' AND d.publish_after <= now()
+ORDER BY d.publish_after LIMIT :batch FOR UPDATE OF d SKIP LOCKED
 """
 
 _PUBLISHED: Final = """
@@ -49,6 +52,8 @@ class Dispatcher:
     def __init__(self, database: Database, bus: Bus) -> None:
         self._database, self._bus = database, bus
         self._due = asyncio.Event()
+        # How outcomes are reported; the store sets it.
+        self.report: Callable[[Outcomes], Awaitable[None]] | None = None
 
     def wake(self) -> None:
         """Deliveries were queued just now."""
@@ -102,8 +107,11 @@ class Dispatcher:
         async with self._database.transaction() as connection:
             due = (await run(connection, _DUE, batch=BATCH)).all()
             if due:
-                await self._publish(jetstream, due)
+                await self._publish(jetstream, [row for row in due if not row.suppressed])
                 await run(connection, _PUBLISHED, ids=[row.id for row in due], pause_s=REPUBLISH_S)
+        suppressed = [(row.transmission_id, row.id) for row in due if row.suppressed]
+        if suppressed and self.report is not None:
+            await refuse(self._database, suppressed, self.report)
         return len(due)
 
     async def _publish(self, jetstream: JetStreamContext, due: Sequence[Any]) -> None:

@@ -23,6 +23,7 @@ from store_api.directory.resolve import resolve
 from store_api.events.outbox import Event, record
 from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row
 from store_api.messages.contents import transmission_place
+from store_api.queue.suppression import add_bounced
 
 log = structlog.get_logger()
 
@@ -187,6 +188,7 @@ async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended])
     if len(changed.all()) != len(ended):
         raise Conflict("the lease was lost")
     await run(connection, _RECORD, **values)
+    await add_bounced(connection, [e.outcome for e in ended])
     await record(connection, [_event(e) for e in ended])
 
 

@@ -16,7 +16,6 @@ from store_api.directory.resolve import resolve
 from store_api.ingest.submission import accept
 from store_api.messages.contents import transmission_place
 from store_api.queue.claims import claim
-from store_api.queue.outcomes import report
 
 router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(require_service)])
 router.include_router(mailboxes.router)
@@ -72,6 +71,4 @@ async def post_claim(store: TheStore, request: Request) -> Response:
 
 @router.post("/deliveries/outcomes", status_code=204)
 async def post_outcomes(store: TheStore, request: Request) -> None:
-    outcomes = await read_value(request, wire.Outcomes)
-    await store.notify(await report(store.database, store.blobs, store.retries, outcomes))
-    store.dispatcher.wake()
+    await store.report(await read_value(request, wire.Outcomes))

@@ -13,6 +13,7 @@ from store_api.api.v1 import (
     mailboxes,
     messages,
     queue,
+    suppressions,
     tokens,
 )
 
@@ -25,5 +26,6 @@ for subject in (
     mailboxes,
     messages,
     queue,
+    suppressions,
 ):
     router.include_router(subject.router)

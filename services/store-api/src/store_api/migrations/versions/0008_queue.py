@@ -16,7 +16,7 @@ STATEMENTS = (
     "UPDATE delivery SET domain_id = a.domain_id FROM account a WHERE a.id = delivery.account_id",
     "UPDATE delivery SET ended_at = now() WHERE state IN ('delivered', 'failed')",
     "CREATE INDEX delivery_of_domain ON delivery (domain_id, id)",
-    "CREATE INDEX delivery_to_domain ON delivery (domain, id) WHERE state IN ('queued', 'held')",
+    "CREATE INDEX delivery_to_domain ON delivery (domain, id)",
     "CREATE INDEX delivery_waiting ON delivery (state, id) WHERE state IN ('queued', 'held')",
     "CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at IS NOT NULL",
     "ALTER TABLE account ADD COLUMN deleted_at timestamptz",

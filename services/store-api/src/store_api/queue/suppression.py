@@ -1,0 +1,115 @@
+"""The suppression list: recipients to whom a domain of ours doesn't send.
+
+What is queued for them fails when it becomes due, with a bounce to the sender as for any other failure: nothing
+disappears. A domain that wants it (`suppress_bounced`) has recipients added whom a remote calls unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_runtime.contracts.errors import Conflict, NotFound
+from mail_runtime.contracts.store import ClaimDeliveries, Outcome, Outcomes
+from store_api.db.engine import Database, run
+from store_api.queue.claims import claim
+
+# RFC 3463 §3.2, RFC 7505 §4.2: bad mailbox, moved without a new address, domain without mail.
+UNKNOWN_RECIPIENT: Final = frozenset({"5.1.1", "5.1.6", "5.1.10"})
+LEASE_S: Final = 60
+MAX_REASON_LENGTH: Final = 500
+
+_ADD_BOUNCED: Final = """
+INSERT INTO suppression (domain_id, address, reason)
+SELECT DISTINCT ON (d.domain_id, lower(d.recipient))
+       d.domain_id, lower(d.recipient), left('bounced: ' || d.last_reply, :length)
+FROM delivery d JOIN domain ON domain.id = d.domain_id
+WHERE domain.suppress_bounced AND d.id = ANY (CAST(:ids AS uuid[]))
+ORDER BY d.domain_id, lower(d.recipient)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def add_bounced(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
+    """Add those of the failed recipients who don't exist, where their senders' domain wants it."""
+    ids = [o.delivery_id for o in outcomes if o.result == "failed" and o.status in UNKNOWN_RECIPIENT]
+    if ids:
+        await run(connection, _ADD_BOUNCED, ids=ids, length=MAX_REASON_LENGTH)
+
+
+async def refuse(
+    database: Database, suppressed: Sequence[tuple[UUID, UUID]], report: Callable[[Outcomes], Awaitable[None]]
+) -> None:
+    """Let deliveries, as (transmission, delivery), fail in the way of any attempt."""
+    by_transmission: dict[UUID, list[UUID]] = {}
+    for transmission_id, delivery_id in suppressed:
+        by_transmission.setdefault(transmission_id, []).append(delivery_id)
+    for delivery_ids in by_transmission.values():
+        lease = uuid4()
+        try:
+            claimed = await claim(database, ClaimDeliveries(delivery_ids=delivery_ids, lease=lease, lease_s=LEASE_S))
+            await report(Outcomes(lease=lease, outcomes=[_outcome(each.id) for each in claimed.deliveries]))
+        except Conflict:
+            continue  # another replica was quicker
+
+
+def _outcome(delivery_id: UUID) -> Outcome:
+    reply = "not sent: the recipient is on the suppression list"
+    return Outcome(delivery_id=delivery_id, result="failed", reply=reply, status="5.7.1")
+
+
+async def put(connection: AsyncConnection, domain_id: UUID, address: str, reason: str) -> bool:
+    """Add or give another reason; whether it is new."""
+    row = await run(
+        connection,
+        "INSERT INTO suppression (domain_id, address, reason) VALUES (:domain_id, :address, :reason)"
+        " ON CONFLICT (domain_id, address) DO UPDATE SET reason = excluded.reason RETURNING xmax = 0",
+        domain_id=domain_id,
+        address=address.lower(),
+        reason=reason,
+    )
+    return bool(row.scalar())
+
+
+async def list_suppressed(connection: AsyncConnection, domain_id: UUID, after: str, limit: int) -> list[Any]:
+    """Rows (address, reason, created_at) by address, after `after`."""
+    return list(
+        await run(
+            connection,
+            "SELECT address, reason, created_at FROM suppression WHERE domain_id = :domain_id AND address > :after"
+            " ORDER BY address LIMIT :limit",
+            domain_id=domain_id,
+            after=after,
+            limit=limit,
+        )
+    )
+
+
+async def read_suppressed(connection: AsyncConnection, domain_id: UUID, address: str) -> Any:
+    """One row (address, reason, created_at). Raises NotFound."""
+    row = (
+        await run(
+            connection,
+            "SELECT address, reason, created_at FROM suppression WHERE domain_id = :domain_id AND address = :address",
+            domain_id=domain_id,
+            address=address.lower(),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"{address} is not on the suppression list")
+    return row
+
+
+async def remove(connection: AsyncConnection, domain_id: UUID, address: str) -> None:
+    """Raises NotFound."""
+    removed = await run(
+        connection,
+        "DELETE FROM suppression WHERE domain_id = :domain_id AND address = :address",
+        domain_id=domain_id,
+        address=address.lower(),
+    )
+    if not removed.rowcount:
+        raise NotFound(f"{address} is not on the suppression list")
