@@ -63,19 +63,26 @@ async def test_renaming_inbox_moves_its_messages(store: StoreClient, account: An
     assert found["INBOX"].id == account.inbox.id
 
 
-async def test_deleting(store: StoreClient, account: Any) -> None:
+async def test_deleting_leaves_inferiors(store: StoreClient, account: Any) -> None:
+    """RFC 9051 §6.3.5."""
     await store.create_mailbox(account.id, "a/b")
     found = {m.name: m for m in await store.mailboxes(account.id)}
-    with pytest.raises(Refused, match="inferiors"):
-        await store.delete_mailbox(account.id, found["a"].id)
     with pytest.raises(Refused):
         await store.delete_mailbox(account.id, account.inbox.id)
-    await store.delete_mailbox(account.id, found["a/b"].id)
+    await store.append(account.id, found["a"].id, wire.AppendHeader(), MESSAGE)
     await store.delete_mailbox(account.id, found["a"].id)
-    with pytest.raises(NotFound):
-        await store.delete_mailbox(account.id, found["a"].id)
+    assert (await names(store, account))[-2:] == ["Trash", "a/b"]
+    for gone in (
+        store.delete_mailbox(account.id, found["a"].id),
+        store.changes(account.id, found["a"].id),
+        store.change_mailbox(account.id, found["a"].id, wire.ChangeMailbox(name="z")),
+        store.expunge(account.id, found["a"].id, wire.Expunge()),
+    ):
+        with pytest.raises(NotFound):
+            await gone
     again = await store.create_mailbox(account.id, "a")
     assert again.uid_validity > found["a"].uid_validity
+    assert (again.messages, again.uid_next) == (0, 1)
 
 
 async def test_flags_are_added_removed_and_replaced(store: StoreClient, account: Any) -> None:

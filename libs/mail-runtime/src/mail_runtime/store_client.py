@@ -103,17 +103,27 @@ class StoreClient:
         """All mailboxes of the account, INBOX first, then by name."""
         return await self._ask("GET", f"/accounts/{account_id}/mailboxes", None, list[wire.Mailbox])
 
-    async def create_mailbox(self, account_id: UUID, name: str) -> wire.Mailbox:
-        """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name."""
-        return await self._ask("POST", f"/accounts/{account_id}/mailboxes", wire.CreateMailbox(name=name), wire.Mailbox)
+    async def create_mailbox(self, account_id: UUID, name: str, special_use: str | None = None) -> wire.Mailbox:
+        """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name or use."""
+        wanted = wire.CreateMailbox(name=name, special_use=special_use)
+        return await self._ask("POST", f"/accounts/{account_id}/mailboxes", wanted, wire.Mailbox)
 
     async def change_mailbox(self, account_id: UUID, mailbox_id: UUID, change: wire.ChangeMailbox) -> wire.Mailbox:
-        """Rename, subscribe. Raises NotFound, Conflict, Refused."""
+        """Rename, subscribe, change use or retention. Raises NotFound, Conflict, Refused."""
         return await self._ask("PATCH", f"/accounts/{account_id}/mailboxes/{mailbox_id}", change, wire.Mailbox)
 
     async def delete_mailbox(self, account_id: UUID, mailbox_id: UUID) -> None:
-        """Raises NotFound. Refused: INBOX, or it has inferiors."""
+        """With its messages; inferiors stay. Raises NotFound. Refused: INBOX."""
         await self._call("DELETE", f"/accounts/{account_id}/mailboxes/{mailbox_id}")
+
+    async def former_subscriptions(self, account_id: UUID) -> list[str]:
+        """Names that are subscribed though their mailbox is gone."""
+        return await self._ask("GET", f"/accounts/{account_id}/former-subscriptions", None, list[str])
+
+    async def subscribe(self, account_id: UUID, name: str, *, subscribed: bool) -> None:
+        """By name. Raises NotFound: no such mailbox; unsubscribing works for one that is gone."""
+        wanted = wire.Subscribe(name=name, subscribed=subscribed)
+        await self._call("POST", f"/accounts/{account_id}/subscriptions", _encode(wanted))
 
     async def changes(self, account_id: UUID, mailbox_id: UUID, since: int = 0) -> wire.Changes:
         """What changed after modseq `since`; 0: the whole mailbox. Raises NotFound."""
@@ -129,12 +139,12 @@ class StoreClient:
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
 
     async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
-        """Uids that are gone are ignored."""
+        """Uids that are gone are ignored. Raises NotFound: the mailbox. Refused: a bad flag."""
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"
         return await self._ask("POST", path, change, wire.FlagsStored)
 
     async def copy(self, account_id: UUID, mailbox_id: UUID, copy: wire.CopyMessages) -> wire.Copied:
-        """All or nothing (RFC 9051 §6.4.7). Raises NotFound: the target is gone."""
+        """All or nothing (RFC 9051 §6.4.7). Raises NotFound: the target is gone. OverQuota."""
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/copy"
         return await self._ask("POST", path, copy, wire.Copied)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -19,11 +20,32 @@ from mail_runtime.contracts.subjects import (
 _encode = msgspec.msgpack.Encoder().encode
 
 
+@dataclass(slots=True)
+class Changed:
+    """What a transaction changed. `mailboxes`: (account, mailbox) → its new modseq; `lists`: accounts whose mailboxes
+    are others now, or have other names or attributes.
+    """
+
+    mailboxes: dict[tuple[UUID, UUID], int] = field(default_factory=dict)
+    lists: set[UUID] = field(default_factory=set)
+
+    def note(self, account_id: UUID, mailbox_id: UUID, modseq: int) -> None:
+        """The mailbox is at `modseq` now."""
+        self.mailboxes[account_id, mailbox_id] = modseq
+
+
 class Notifier:
     """Lost notifications cost freshness, never correctness: views catch up by themselves."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+
+    async def announce(self, changed: Changed) -> None:
+        """One message for each mailbox and each list that changed."""
+        for (account_id, mailbox_id), modseq in changed.mailboxes.items():
+            await self.mailbox_changed(account_id, mailbox_id, modseq)
+        for account_id in changed.lists:
+            await self.mailboxes_changed(account_id)
 
     async def mailbox_changed(self, account_id: UUID, mailbox_id: UUID, modseq: int) -> None:
         await self._bus.publish(mailbox_subject(account_id, mailbox_id), _encode(MailboxChanged(modseq=modseq)))

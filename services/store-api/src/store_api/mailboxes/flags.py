@@ -12,7 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_runtime.contracts.errors import Refused
 from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
 from store_api.db.engine import Database, run
+from store_api.events.notifier import Notifier
+from store_api.mailboxes.changing import changing
 from store_api.mailboxes.rows import count, lock
+from store_api.mailboxes.uidsets import RANGES, ranges
 
 SYSTEM_FLAGS: Final = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")}
 MAX_FLAGS: Final = 100
@@ -47,69 +50,69 @@ _NEW_FLAGS: Final = {
     "replace": "CAST(:flags AS text[])",
 }
 
-_STORE: Final = """
-WITH candidate AS (
-    SELECT uid, flags AS old, {new} AS new
-    FROM message
-    WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid = ANY (CAST(:uids AS bigint[]))
-      AND (CAST(:unchanged_since AS bigint) IS NULL OR modseq <= :unchanged_since)
+_STORE: Final = f"""
+WITH candidate AS MATERIALIZED (
+    SELECT uid, modseq, flags AS old, {{new}} AS new
+    FROM {RANGES} CROSS JOIN LATERAL (
+        SELECT uid, modseq, flags FROM message
+        WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid BETWEEN r.first AND r.last
+        OFFSET 0
+    ) AS m
 ), changed AS (
     UPDATE message SET flags = candidate.new, modseq = :modseq
     FROM candidate
     WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND message.uid = candidate.uid
+      AND (CAST(:unchanged_since AS bigint) IS NULL OR candidate.modseq <= :unchanged_since)
       AND NOT (candidate.old @> candidate.new AND candidate.new @> candidate.old)
-    RETURNING CAST('\\Seen' = ANY (candidate.old) AS integer)
+    RETURNING cardinality(candidate.new) AS flags,
+              CAST('\\Seen' = ANY (candidate.old) AS integer)
             - CAST('\\Seen' = ANY (candidate.new) AS integer) AS unseen
 )
-SELECT count(*) AS messages, coalesce(sum(unseen), 0) AS unseen FROM changed
-"""
-
-_MODIFIED: Final = """
-SELECT uid FROM message
-WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid = ANY (CAST(:uids AS bigint[]))
-  AND modseq > :unchanged_since
-ORDER BY uid
+SELECT count(*) AS messages, coalesce(sum(unseen), 0) AS unseen, coalesce(max(flags), 0) AS most_flags,
+       (SELECT array_agg(uid ORDER BY uid) FROM candidate WHERE modseq > :unchanged_since) AS modified
+FROM changed
 """
 
 
-async def store_flags(database: Database, account_id: UUID, mailbox_id: UUID, change: StoreFlags) -> FlagsStored:
-    """Change the flags of those messages that are there. Raises NotFound: the mailbox. Refused: a bad flag."""
-    async with database.transaction() as connection:
+async def store_flags(
+    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID, change: StoreFlags
+) -> FlagsStored:
+    """Change the flags of those messages that are there.
+
+    Raises NotFound: the mailbox. Refused: not a flag, too many, or not a set of uids; nothing was changed.
+    """
+    async with changing(database, notifier) as (connection, changed):
         mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
-        return await store_flags_locked(connection, account_id, mailbox, change)
+        stored = await store_flags_locked(connection, account_id, mailbox, change)
+        if stored.modseq != mailbox.highest_modseq:
+            changed.note(account_id, mailbox_id, stored.modseq)
+    return stored
 
 
 async def store_flags_locked(
     connection: AsyncConnection, account_id: UUID, mailbox: Mailbox, change: StoreFlags
 ) -> FlagsStored:
-    """In a mailbox that the transaction has locked. Raises Refused: a bad flag."""
-    flags = canonical_flags(change.flags)
-    mailbox_id = mailbox.id
-    modified: list[int] = []
-    if change.unchanged_since is not None:
-        refused = await run(
-            connection,
-            _MODIFIED,
-            account_id=account_id,
-            mailbox_id=mailbox_id,
-            uids=change.uids,
-            unchanged_since=change.unchanged_since,
-        )
-        modified = list(refused.scalars())
+    """In a mailbox that the transaction has locked. What changes nothing takes no modseq.
+
+    Raises Refused: not a flag, too many, or not a set of uids; the transaction must not commit.
+    """
     modseq = mailbox.highest_modseq + 1
-    changed = (
+    row = (
         await run(
             connection,
             _STORE.format(new=_NEW_FLAGS[change.operation]),
             account_id=account_id,
-            mailbox_id=mailbox_id,
-            uids=change.uids,
-            flags=flags,
+            mailbox_id=mailbox.id,
+            flags=canonical_flags(change.flags),
             modseq=modseq,
             unchanged_since=change.unchanged_since,
+            **ranges(change.uids),
         )
     ).one()
-    if not changed.messages:
+    modified: list[int] = row.modified or []
+    if row.most_flags > MAX_FLAGS:
+        raise Refused(f"a message has at most {MAX_FLAGS} flags")
+    if not row.messages:
         return FlagsStored(modseq=mailbox.highest_modseq, modified=modified)
-    await count(connection, account_id, mailbox_id, modseq, unseen=int(changed.unseen))
+    await count(connection, account_id, mailbox.id, modseq, unseen=int(row.unseen))
     return FlagsStored(modseq=modseq, modified=modified)

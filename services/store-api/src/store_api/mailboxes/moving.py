@@ -1,4 +1,4 @@
-"""Copying, moving and expunging messages (RFC 9051 §6.4.3, §6.4.7, §6.4.8)."""
+"""Copying, moving and expunging messages (RFC 9051 §6.4.3, §6.4.7, §6.4.8): statements that touch no octets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.store import Copied, CopyMessages, Expunge, Expunged, Mailbox
+from mail_runtime.contracts.store import Copied, CopyMessages, Expunge, Expunged, Mailbox, UidSet
 from store_api.db.engine import Database, run
+from store_api.events.notifier import Notifier
+from store_api.mailboxes.changing import changing
+from store_api.mailboxes.quota import lock_room
 from store_api.mailboxes.rows import count, lock
+from store_api.mailboxes.uidsets import RANGES, ranges
 
-_COPY: Final = """
-WITH copied AS (
-    SELECT uid, blob_id, flags, internal_date, email_id, octets,
+# A copy is saved now (RFC 8514 §4.1); date, flags, EMAILID and THREADID are those of the original (RFC 8474 §5.1).
+_COPY: Final = f"""
+WITH copied AS MATERIALIZED (
+    SELECT uid, blob_id, flags, internal_date, email_id, thread_id, octets,
            :uid_next + row_number() OVER (ORDER BY uid) - 1 AS new_uid
-    FROM message
+    FROM {RANGES} JOIN message ON uid BETWEEN r.first AND r.last
     WHERE account_id = :account_id AND mailbox_id = :source_id
-      AND (CAST(:uids AS bigint[]) IS NULL OR uid = ANY (CAST(:uids AS bigint[])))
 ), inserted AS (
-    INSERT INTO message (account_id, mailbox_id, uid, blob_id, modseq, flags, internal_date, email_id, octets)
-    SELECT :account_id, :target_id, new_uid, blob_id, :modseq, flags, internal_date, email_id, octets FROM copied
+    INSERT INTO message (account_id, mailbox_id, uid, blob_id, modseq, flags, internal_date,
+                         email_id, thread_id, octets)
+    SELECT :account_id, :target_id, new_uid, blob_id, :modseq, flags, internal_date, email_id, thread_id, octets
+    FROM copied
 )
 SELECT array_agg(uid ORDER BY uid) AS source_uids, array_agg(new_uid ORDER BY uid) AS target_uids,
        coalesce(sum(octets), 0) AS octets,
@@ -28,16 +34,20 @@ SELECT array_agg(uid ORDER BY uid) AS source_uids, array_agg(new_uid ORDER BY ui
 FROM copied
 """
 
-_REMOVE: Final = """
+# Tombstones keep what undelete needs, unless the message lives on in another mailbox.
+_REMOVE: Final = f"""
 WITH gone AS (
-    DELETE FROM message
-    WHERE account_id = :account_id AND mailbox_id = :mailbox_id
-      AND (CAST(:uids AS bigint[]) IS NULL OR uid = ANY (CAST(:uids AS bigint[])))
+    DELETE FROM message USING {RANGES}
+    WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid BETWEEN r.first AND r.last
       AND (:force OR '\\Deleted' = ANY (flags))
-    RETURNING uid, octets, flags
+    RETURNING uid, blob_id, flags, internal_date, email_id, thread_id, octets
 ), tombstone AS (
-    INSERT INTO expunged (account_id, mailbox_id, uid, modseq)
-    SELECT :account_id, :mailbox_id, uid, :modseq FROM gone
+    INSERT INTO expunged (account_id, mailbox_id, uid, modseq, blob_id, flags, internal_date,
+                          email_id, thread_id, octets, mailbox_name)
+    SELECT :account_id, :mailbox_id, uid, :modseq, CASE WHEN :restorable THEN blob_id END, flags, internal_date,
+           email_id, thread_id, octets,
+           (SELECT name FROM mailbox WHERE account_id = :account_id AND id = :mailbox_id)
+    FROM gone
 )
 SELECT array_agg(uid ORDER BY uid) AS uids, coalesce(sum(octets), 0) AS octets,
        count(*) FILTER (WHERE NOT '\\Seen' = ANY (flags)) AS unseen
@@ -46,34 +56,29 @@ FROM gone
 
 
 async def copy_messages(
-    database: Database, account_id: UUID, mailbox_id: UUID, copy: CopyMessages
-) -> tuple[Copied, dict[UUID, int]]:
-    """Copy, all or nothing; uids that are gone are left out. Returns too the new modseq of each changed mailbox.
+    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID, copy: CopyMessages
+) -> Copied:
+    """Copy or move, all or nothing; uids that are gone are left out. A mailbox may be its own target.
 
-    Raises NotFound: a mailbox isn't there.
+    Raises NotFound: a mailbox isn't there. OverQuota. Refused: not a set of uids.
     """
-    async with database.transaction() as connection:
+    async with changing(database, notifier) as (connection, changed):
         both = await lock(connection, account_id, list({mailbox_id, copy.target_id}))
         source, target = both[mailbox_id], both[copy.target_id]
         copied = await copy_locked(connection, account_id, source, target, copy.uids, move=copy.move)
-        if not copied.source_uids:
-            return copied, {}
-        changed = {target.id: target.highest_modseq + 1}
-        if copy.move:
-            changed[source.id] = changed.get(source.id, source.highest_modseq) + 1
-        return copied, changed
+        if copied.source_uids:
+            changed.note(account_id, target.id, target.highest_modseq + 1)
+            if copy.move:
+                before = target.highest_modseq + 1 if source.id == target.id else source.highest_modseq
+                changed.note(account_id, source.id, before + 1)
+    return copied
 
 
 async def copy_locked(
-    connection: AsyncConnection,
-    account_id: UUID,
-    source: Mailbox,
-    target: Mailbox,
-    uids: list[int] | None,
-    *,
-    move: bool,
+    connection: AsyncConnection, account_id: UUID, source: Mailbox, target: Mailbox, uids: UidSet | None, *, move: bool
 ) -> Copied:
-    """Between mailboxes that the transaction has locked; `uids` None: all."""
+    """Between mailboxes that the transaction has locked; `uids` None: all. Raises OverQuota, Refused."""
+    modseq = target.highest_modseq + 1
     row = (
         await run(
             connection,
@@ -82,40 +87,40 @@ async def copy_locked(
             source_id=source.id,
             target_id=target.id,
             uid_next=target.uid_next,
-            modseq=target.highest_modseq + 1,
-            uids=uids,
+            modseq=modseq,
+            **ranges(uids),
         )
     ).one()
     source_uids: list[int] = row.source_uids or []
     if not source_uids:
         return Copied(uid_validity=target.uid_validity, source_uids=[], target_uids=[])
-    await count(
-        connection,
-        account_id,
-        target.id,
-        target.highest_modseq + 1,
-        messages=len(source_uids),
-        unseen=row.unseen,
-        octets=int(row.octets),
-    )
+    messages, octets = len(source_uids), int(row.octets)
+    if not move:  # what is moved needs no room
+        (await lock_room(connection, [account_id]))[account_id].take(octets, messages)
+    await count(connection, account_id, target.id, modseq, messages=messages, unseen=row.unseen, octets=octets)
     if move:
-        highest = target.highest_modseq + 1 if source.id == target.id else source.highest_modseq
-        await _remove(connection, account_id, source.id, highest, source_uids, force=True)
+        highest = modseq if source.id == target.id else source.highest_modseq
+        await _remove(connection, account_id, source.id, highest, source_uids, force=True, restorable=False)
     return Copied(uid_validity=target.uid_validity, source_uids=source_uids, target_uids=row.target_uids)
 
 
-async def expunge(database: Database, account_id: UUID, mailbox_id: UUID, wanted: Expunge) -> Expunged:
-    """Raises NotFound: the mailbox."""
-    async with database.transaction() as connection:
+async def expunge(
+    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID, wanted: Expunge
+) -> Expunged:
+    """Raises NotFound: the mailbox. Refused: not a set of uids."""
+    async with changing(database, notifier) as (connection, changed):
         mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
-        return await expunge_locked(connection, account_id, mailbox_id, mailbox.highest_modseq, wanted)
+        expunged = await expunge_locked(connection, account_id, mailbox_id, mailbox.highest_modseq, wanted)
+        if expunged.uids:
+            changed.note(account_id, mailbox_id, expunged.modseq)
+    return expunged
 
 
 async def expunge_locked(
     connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, highest: int, wanted: Expunge
 ) -> Expunged:
-    """In a mailbox that the transaction has locked; `highest`: its modseq as it is now."""
-    return await _remove(connection, account_id, mailbox_id, highest, wanted.uids, force=wanted.force)
+    """In a mailbox that the transaction has locked; `highest`: its modseq as it is now. Raises Refused."""
+    return await _remove(connection, account_id, mailbox_id, highest, wanted.uids, force=wanted.force, restorable=True)
 
 
 async def _remove(
@@ -123,9 +128,10 @@ async def _remove(
     account_id: UUID,
     mailbox_id: UUID,
     highest: int,
-    uids: list[int] | None,
+    uids: UidSet | None,
     *,
     force: bool,
+    restorable: bool,
 ) -> Expunged:
     """`highest`: the locked mailbox's modseq; it only moves on if a message went."""
     row = (
@@ -134,9 +140,10 @@ async def _remove(
             _REMOVE,
             account_id=account_id,
             mailbox_id=mailbox_id,
-            uids=uids,
             force=force,
+            restorable=restorable,
             modseq=highest + 1,
+            **ranges(uids),
         )
     ).one()
     if not row.uids:

@@ -12,7 +12,10 @@ from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Mailbox
 from store_api.db.engine import run
 
-COLUMNS: Final = "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use"
+COLUMNS: Final = (
+    "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use,"
+    " retention_days"
+)
 
 
 def to_mailbox(row: Any) -> Mailbox:
@@ -28,6 +31,7 @@ def to_mailbox(row: Any) -> Mailbox:
         octets=row.octets,
         subscribed=row.subscribed,
         special_use=row.special_use,
+        retention_days=row.retention_days,
     )
 
 

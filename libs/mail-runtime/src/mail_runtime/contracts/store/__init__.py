@@ -19,6 +19,7 @@ from mail_runtime.contracts.store.mailboxes import (
     FlagsStored,
     Mailbox,
     StoreFlags,
+    Subscribe,
 )
 from mail_runtime.contracts.store.maildrops import (
     CloseMaildrop,
@@ -29,6 +30,7 @@ from mail_runtime.contracts.store.maildrops import (
     RetrievePiece,
 )
 from mail_runtime.contracts.store.queue import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
+from mail_runtime.contracts.store.uids import UidSet
 
 __all__ = [
     "Accepted",
@@ -62,6 +64,8 @@ __all__ = [
     "Retrieve",
     "RetrievePiece",
     "StoreFlags",
+    "Subscribe",
     "Summary",
     "Transmission",
+    "UidSet",
 ]

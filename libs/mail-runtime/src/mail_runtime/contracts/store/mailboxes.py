@@ -8,9 +8,14 @@ from uuid import UUID
 
 import msgspec
 
+from mail_runtime.contracts.store.uids import UidSet
+
 
 class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
-    """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels."""
+    """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels.
+
+    `retention_days`: messages are removed so long after they came; 0: never; None: as the domain says for its use.
+    """
 
     id: UUID
     name: str
@@ -22,17 +27,33 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     octets: int
     subscribed: bool
     special_use: str | None = None  # with backslash: "\\Sent"
+    retention_days: int | None = None
 
 
 class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):
+    """`special_use` as in CREATE … (USE (\\Sent)) (RFC 6154 §3)."""
+
     name: str
+    special_use: str | None = None
 
 
 class ChangeMailbox(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields that are None stay as they are. Renaming takes inferiors along; renaming INBOX moves its messages."""
+    """Fields that are None stay as they are. Renaming takes inferiors along; renaming INBOX moves its messages.
+
+    `special_use` "": it has none any more. `retention_days` -1: as the domain says.
+    """
 
     name: str | None = None
     subscribed: bool | None = None
+    special_use: str | None = None
+    retention_days: int | None = None
+
+
+class Subscribe(msgspec.Struct, frozen=True, kw_only=True):
+    """SUBSCRIBE, UNSUBSCRIBE by name: also that of a mailbox that is gone (RFC 9051 §6.3.8)."""
+
+    name: str
+    subscribed: bool
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +89,7 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
     """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
 
-    uids: list[int]
+    uids: UidSet
     operation: Literal["add", "remove", "replace"]
     flags: list[str]
     unchanged_since: int | None = None
@@ -82,7 +103,7 @@ class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):
-    uids: list[int]
+    uids: UidSet
     target_id: UUID
     move: bool = False
 
@@ -98,7 +119,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 class Expunge(msgspec.Struct, frozen=True, kw_only=True):
     """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3)."""
 
-    uids: list[int] | None = None
+    uids: UidSet | None = None
     force: bool = False
 
 

@@ -15,8 +15,15 @@ from store_api.blobs.reading import framed, read_range
 from store_api.ingest.submission import append
 from store_api.mailboxes.changes import changes
 from store_api.mailboxes.flags import store_flags
-from store_api.mailboxes.mailboxes import change_mailbox, create_mailbox, delete_mailbox, list_mailboxes
+from store_api.mailboxes.mailboxes import (
+    create_mailbox,
+    delete_mailbox,
+    list_former_subscriptions,
+    list_mailboxes,
+    subscribe,
+)
 from store_api.mailboxes.moving import copy_messages, expunge
+from store_api.mailboxes.renaming import change_mailbox
 from store_api.messages.contents import places, summaries
 
 router = APIRouter(prefix="/accounts/{account_id}")
@@ -30,25 +37,28 @@ async def get_mailboxes(store: TheStore, account_id: UUID) -> Response:
 @router.post("/mailboxes")
 async def post_mailbox(store: TheStore, account_id: UUID, request: Request) -> Response:
     wanted = await read_value(request, wire.CreateMailbox)
-    mailbox = await create_mailbox(store.database, account_id, wanted.name)
-    await store.notifier.mailboxes_changed(account_id)
-    return packed(mailbox)
+    return packed(await create_mailbox(store.database, store.notifier, account_id, wanted))
 
 
 @router.patch("/mailboxes/{mailbox_id}")
 async def patch_mailbox(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
     change = await read_value(request, wire.ChangeMailbox)
-    mailbox, changed = await change_mailbox(store.database, account_id, mailbox_id, change)
-    await store.notifier.mailboxes_changed(account_id)
-    for other in changed:
-        await store.notifier.mailbox_changed(account_id, other.id, other.highest_modseq)
-    return packed(mailbox)
+    return packed(await change_mailbox(store.database, store.notifier, account_id, mailbox_id, change))
 
 
 @router.delete("/mailboxes/{mailbox_id}", status_code=204)
 async def remove_mailbox(store: TheStore, account_id: UUID, mailbox_id: UUID) -> None:
-    await delete_mailbox(store.database, account_id, mailbox_id)
-    await store.notifier.mailboxes_changed(account_id)
+    await delete_mailbox(store.database, store.notifier, account_id, mailbox_id)
+
+
+@router.get("/former-subscriptions")
+async def get_former_subscriptions(store: TheStore, account_id: UUID) -> Response:
+    return packed(await list_former_subscriptions(store.database, account_id))
+
+
+@router.post("/subscriptions", status_code=204)
+async def post_subscription(store: TheStore, account_id: UUID, request: Request) -> None:
+    await subscribe(store.database, store.notifier, account_id, await read_value(request, wire.Subscribe))
 
 
 @router.get("/mailboxes/{mailbox_id}/changes")
@@ -66,26 +76,19 @@ async def post_message(store: TheStore, account_id: UUID, mailbox_id: UUID, requ
 @router.post("/mailboxes/{mailbox_id}/flags")
 async def post_flags(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
     change = await read_value(request, wire.StoreFlags)
-    stored = await store_flags(store.database, account_id, mailbox_id, change)
-    await store.notifier.mailbox_changed(account_id, mailbox_id, stored.modseq)
-    return packed(stored)
+    return packed(await store_flags(store.database, store.notifier, account_id, mailbox_id, change))
 
 
 @router.post("/mailboxes/{mailbox_id}/copy")
 async def post_copy(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
     wanted = await read_value(request, wire.CopyMessages)
-    copied, modseqs = await copy_messages(store.database, account_id, mailbox_id, wanted)
-    for changed_id, modseq in modseqs.items():
-        await store.notifier.mailbox_changed(account_id, changed_id, modseq)
-    return packed(copied)
+    return packed(await copy_messages(store.database, store.notifier, account_id, mailbox_id, wanted))
 
 
 @router.post("/mailboxes/{mailbox_id}/expunge")
 async def post_expunge(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
-    expunged = await expunge(store.database, account_id, mailbox_id, await read_value(request, wire.Expunge))
-    if expunged.uids:
-        await store.notifier.mailbox_changed(account_id, mailbox_id, expunged.modseq)
-    return packed(expunged)
+    wanted = await read_value(request, wire.Expunge)
+    return packed(await expunge(store.database, store.notifier, account_id, mailbox_id, wanted))
 
 
 @router.post("/summaries")

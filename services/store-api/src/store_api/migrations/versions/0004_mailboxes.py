@@ -28,7 +28,35 @@ STATEMENTS = (
     "CREATE INDEX expunged_blob ON expunged (blob_id) WHERE blob_id IS NOT NULL",
     "CREATE INDEX expunged_restorable ON expunged (expunged_at) WHERE blob_id IS NOT NULL",
     "CREATE INDEX expunged_email ON expunged (account_id, email_id) WHERE blob_id IS NOT NULL",
-    "ALTER TABLE mailbox ADD COLUMN retention_days integer",
+    "CREATE INDEX expunged_purgeable ON expunged (expunged_at) WHERE blob_id IS NULL",
+    # `retention_days` NULL: as the domain says for its special use; 0: kept for ever. Of tombstones up to
+    # `purged_modseq` some are gone: who knows the mailbox as it was before has to read it anew.
+    """ALTER TABLE mailbox
+        ADD COLUMN retention_days integer CHECK (retention_days >= 0),
+        ADD COLUMN purged_modseq bigint NOT NULL DEFAULT 0""",
+    """CREATE INDEX mailbox_retained ON mailbox (account_id, id)
+        WHERE retention_days IS NOT NULL OR special_use IN ('\\Trash', '\\Junk')""",
+    # Names that had a mailbox: subscriptions outlive it (RFC 9051 §6.3.7), and a mailbox that gets the name later
+    # has a greater UIDVALIDITY (§2.3.1.1). Kept by a trigger, so that yesterday's code doesn't forget it either.
+    """CREATE TABLE former_mailbox (
+        account_id uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+        name text NOT NULL,
+        uid_validity bigint NOT NULL,
+        subscribed boolean NOT NULL,
+        PRIMARY KEY (account_id, name)
+    )""",
+    """CREATE FUNCTION former_mailbox_of_mailbox() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO former_mailbox AS f (account_id, name, uid_validity, subscribed)
+        VALUES (OLD.account_id, OLD.name, OLD.uid_validity, OLD.subscribed)
+        ON CONFLICT (account_id, name) DO UPDATE
+        SET uid_validity = greatest(f.uid_validity, excluded.uid_validity), subscribed = excluded.subscribed;
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox
+        FOR EACH ROW EXECUTE FUNCTION former_mailbox_of_mailbox()""",
+    """CREATE TRIGGER mailbox_renamed AFTER UPDATE OF name ON mailbox
+        FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION former_mailbox_of_mailbox()""",
     # Kept by a trigger on the counters of mailboxes: no path can forget it, not even yesterday's code.
     """CREATE TABLE account_usage (
         account_id uuid PRIMARY KEY REFERENCES account ON DELETE CASCADE,

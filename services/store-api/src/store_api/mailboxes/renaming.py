@@ -1,0 +1,129 @@
+"""Changing what a mailbox is called, what it is for and how long it keeps messages (RFC 9051 §6.3.6, RFC 6154)."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_runtime.contracts.errors import Conflict, Refused
+from mail_runtime.contracts.store import ChangeMailbox, Mailbox
+from store_api.db.engine import Database, run
+from store_api.events.notifier import Changed, Notifier
+from store_api.mailboxes.changing import changing, lock_list
+from store_api.mailboxes.mailboxes import create_locked, read_mailbox, require_free_use
+from store_api.mailboxes.moving import copy_locked
+from store_api.mailboxes.names import INBOX, canonical, checked_use, superiors
+from store_api.mailboxes.rows import lock
+
+# As the domain says; what `ChangeMailbox.retention_days` takes for it.
+DOMAINS_RETENTION: Final = -1
+MAX_RETENTION_DAYS: Final = 36_500
+
+# NULL leaves a column as it is.
+_SET: Final = """
+UPDATE mailbox
+SET subscribed = coalesce(CAST(:subscribed AS boolean), subscribed),
+    special_use = CASE WHEN CAST(:special_use AS text) IS NULL THEN special_use ELSE nullif(:special_use, '') END,
+    retention_days = CASE WHEN CAST(:retention_days AS integer) IS NULL THEN retention_days
+                          WHEN :retention_days >= 0 THEN :retention_days END
+WHERE account_id = :account_id AND id = :id
+"""
+
+# A name's UIDVALIDITY never goes back: a mailbox older than the last one of that name gets a new one.
+_RENAME: Final = """
+UPDATE mailbox m
+SET name = :new || substr(m.name, length(:old) + 1),
+    uid_validity = CASE WHEN EXISTS (
+        SELECT 1 FROM former_mailbox f
+        WHERE f.account_id = :account_id AND f.name = :new || substr(m.name, length(:old) + 1)
+          AND f.uid_validity > m.uid_validity
+    ) THEN nextval('uid_validity') ELSE m.uid_validity END
+WHERE m.account_id = :account_id AND (m.name = :old OR starts_with(m.name, :old || '/'))
+RETURNING m.name
+"""
+
+_CLASHING: Final = """
+SELECT n.name FROM mailbox o
+JOIN mailbox n ON n.account_id = :account_id AND n.name = :new || substr(o.name, length(:old) + 1)
+WHERE o.account_id = :account_id AND (o.name = :old OR starts_with(o.name, :old || '/'))
+ORDER BY n.name LIMIT 1
+"""
+
+
+async def change_mailbox(
+    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID, change: ChangeMailbox
+) -> Mailbox:
+    """The mailbox as it is now.
+
+    Raises NotFound. Conflict: the new name exists, or another mailbox has that special use. Refused: a bad name, use or
+    number of days; a mailbox below itself; a use for INBOX.
+    """
+    name = None if change.name is None else canonical(change.name)
+    use = checked_use(change.special_use) if change.special_use else None
+    days = change.retention_days
+    if days is not None and not DOMAINS_RETENTION <= days <= MAX_RETENTION_DAYS:
+        raise Refused(f"messages are kept for 0 to {MAX_RETENTION_DAYS} days")
+    async with changing(database, notifier) as (connection, changed):
+        await lock_list(connection, account_id)
+        # Renaming takes inferiors along: hold all of the account's, in the usual order.
+        await run(
+            connection,
+            "SELECT 1 FROM mailbox WHERE account_id = :account_id ORDER BY id FOR UPDATE",
+            account_id=account_id,
+        )
+        mailbox = await read_mailbox(connection, account_id, mailbox_id)
+        if use is not None and use != mailbox.special_use:
+            if mailbox.name == INBOX:
+                raise Refused("INBOX has no special use")
+            await require_free_use(connection, account_id, use)
+        await run(
+            connection,
+            _SET,
+            subscribed=change.subscribed,
+            special_use=change.special_use if use is None else use,
+            retention_days=days,
+            account_id=account_id,
+            id=mailbox_id,
+        )
+        if name is not None and name != mailbox.name:
+            await _rename(connection, changed, account_id, mailbox, name)
+        changed.lists.add(account_id)
+        return await read_mailbox(connection, account_id, mailbox_id)
+
+
+async def _rename(connection: AsyncConnection, changed: Changed, account_id: UUID, mailbox: Mailbox, name: str) -> None:
+    if mailbox.name == INBOX:
+        await _empty_inbox(connection, changed, account_id, mailbox, name)
+        return
+    if name.startswith(mailbox.name + "/"):
+        raise Refused("a mailbox can't be moved below itself")
+    if mailbox.name == name:
+        return
+    names = {"account_id": account_id, "old": mailbox.name, "new": name}
+    clashing = (await run(connection, _CLASHING, **names)).scalar()
+    if clashing is not None:
+        raise Conflict(f"the mailbox {clashing} exists already")
+    if above := superiors(name):
+        exists = await run(
+            connection,
+            "SELECT 1 FROM mailbox WHERE account_id = :account_id AND name = :name",
+            account_id=account_id,
+            name=above[-1],
+        )
+        if exists.scalar() is None:
+            await create_locked(connection, account_id, above[-1])
+    for (renamed,) in await run(connection, _RENAME, **names):
+        canonical(renamed)  # the inferiors' names grow too: still within the limits?
+
+
+async def _empty_inbox(
+    connection: AsyncConnection, changed: Changed, account_id: UUID, inbox: Mailbox, name: str
+) -> None:
+    """Renaming INBOX moves its messages to a new mailbox; its inferiors stay (RFC 9051 §6.3.6)."""
+    target_id = await create_locked(connection, account_id, name)
+    both = await lock(connection, account_id, [inbox.id, target_id])
+    await copy_locked(connection, account_id, both[inbox.id], both[target_id], None, move=True)
+    for mailbox_id in (inbox.id, target_id):
+        changed.note(account_id, mailbox_id, (await read_mailbox(connection, account_id, mailbox_id)).highest_modseq)
