@@ -110,6 +110,25 @@ def test_mailboxes(user: User, imap: Connect) -> None:
         client.select_folder("Old/Projekte/Grüße & 你好")
 
 
+def test_a_deleted_mailbox_leaves_its_inferiors_and_its_subscription(
+    postroom: RunningPostroom, user: User, imap: Connect
+) -> None:
+    """RFC 9051 §6.3.5, §6.3.7."""
+    client = imap(user)
+    client.create_folder("above/below")
+    client.delete_folder("above")
+    flags = {name: set(flags) for flags, _, name in client.list_folders()}
+    assert flags["above"] == {b"\\NonExistent", b"\\Noselect", b"\\HasChildren"}
+    assert "above/below" in flags
+    client.delete_folder("above/below")
+    assert not {"above", "above/below"} & {name for _, _, name in client.list_folders()}
+    assert {"above", "above/below"} <= {name for _, _, name in client.list_sub_folders()}
+    client.unsubscribe_folder("above/below")
+    assert "above/below" not in {name for _, _, name in client.list_sub_folders()}
+    with pytest.raises(IMAPClientError, match="NONEXISTENT"):
+        client.subscribe_folder("above/below")
+
+
 def test_mail_is_pushed_while_idle(postroom: RunningPostroom, user: User, imap: Connect) -> None:
     client, other = imap(user), imap(user)
     client.select_folder("INBOX")

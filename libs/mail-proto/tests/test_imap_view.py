@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from hypothesis import given
@@ -126,6 +127,24 @@ def test_attributes() -> None:
     assert lines[2] == '* LIST (\\HasChildren) "/" "a"'
     only = ListMailboxes("", ("*",), select=frozenset({"SPECIAL-USE"}))
     assert names(only) == ["Sent"]
+
+
+def test_names_without_a_mailbox() -> None:
+    """RFC 9051 §6.3.5, §7.3.1: inferiors keep a name; a subscription is a name too."""
+    known = [listing.Listed("x/y/z", True, None), listing.Listed("gone", True, None, exists=False)]
+
+    def lines(**more: Any) -> list[str]:
+        return told(b"".join(listing.respond(ListMailboxes("", ("*",), **more), known)))
+
+    assert lines() == [
+        '* LIST (\\HasNoChildren) "/" "x/y/z"',
+        '* LIST (\\NonExistent \\Noselect \\HasChildren) "/" "x"',
+        '* LIST (\\NonExistent \\Noselect \\HasChildren) "/" "x/y"',
+    ]
+    assert lines(is_lsub=True) == ['* LSUB () "/" "x/y/z"', '* LSUB (\\Noselect) "/" "gone"']
+    assert (
+        lines(select=frozenset({"SUBSCRIBED"}))[1] == '* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" "gone"'
+    )
 
 
 def test_lsub_shows_superiors_of_what_is_subscribed() -> None:

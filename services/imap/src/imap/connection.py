@@ -46,6 +46,7 @@ _CODES: Final[dict[type[store_errors.StoreError], str]] = {
     store_errors.Conflict: "ALREADYEXISTS",
     store_errors.Refused: "CANNOT",
     store_errors.TooLarge: "TOOBIG",
+    store_errors.OverQuota: "OVERQUOTA",
 }
 
 

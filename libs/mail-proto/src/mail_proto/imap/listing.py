@@ -16,11 +16,12 @@ _PIECE: Final = re.compile(r"[*%]+|[^*%]+")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A mailbox as LIST knows it."""
+    """A mailbox as LIST knows it; one that doesn't exist is only a name that is subscribed."""
 
     name: str
     subscribed: bool
     special_use: str | None
+    exists: bool = True
 
 
 def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[bytes]:
@@ -30,7 +31,7 @@ def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[byt
         yield b'* LIST (\\Noselect) "/" ""\r\n'  # RFC 3501 §6.3.8: asks for the separator only
         return
     patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
-    parents = {superior for mailbox in mailboxes for superior in _superiors(mailbox.name)}
+    parents = {superior for mailbox in mailboxes if mailbox.exists for superior in _superiors(mailbox.name)}
     shown = [mailbox for mailbox in mailboxes if _selected(command, mailbox)]
     for mailbox in shown:
         if any(pattern.matches(mailbox.name) for pattern in patterns):
@@ -38,9 +39,20 @@ def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[byt
             yield b'* %b %b "/" %b\r\n' % (word, render.flags(attributes), render.mailbox(mailbox.name))
     if command.is_lsub:
         yield from _lsub_superiors(patterns, shown)
+    elif not command.select:
+        yield from _names_without_mailbox(patterns, sorted(parents - {mailbox.name for mailbox in mailboxes}))
+
+
+def _names_without_mailbox(patterns: Sequence[Pattern], names: Sequence[str]) -> Iterator[bytes]:
+    """A mailbox that was deleted leaves its inferiors, and so its name (RFC 9051 §6.3.5, §7.3.1)."""
+    for name in names:
+        if any(pattern.matches(name) for pattern in patterns):
+            yield b'* LIST (\\NonExistent \\Noselect \\HasChildren) "/" %b\r\n' % render.mailbox(name)
 
 
 def _selected(command: ListMailboxes, mailbox: Listed) -> bool:
+    if not mailbox.exists and not (command.is_lsub or "SUBSCRIBED" in command.select):
+        return False
     if (command.is_lsub or "SUBSCRIBED" in command.select) and not mailbox.subscribed:
         return False
     return not ("SPECIAL-USE" in command.select and mailbox.special_use is None)
@@ -48,8 +60,9 @@ def _selected(command: ListMailboxes, mailbox: Listed) -> bool:
 
 def _attributes(command: ListMailboxes, mailbox: Listed, parents: Collection[str]) -> list[str]:
     if command.is_lsub:
-        return []
-    attributes = ["\\HasChildren" if mailbox.name in parents else "\\HasNoChildren"]
+        return [] if mailbox.exists else ["\\Noselect"]
+    attributes = [] if mailbox.exists else ["\\NonExistent"]
+    attributes += ["\\HasChildren" if mailbox.name in parents else "\\HasNoChildren"]
     if mailbox.special_use is not None:
         attributes.append(mailbox.special_use)
     if mailbox.subscribed and ("SUBSCRIBED" in command.select or "SUBSCRIBED" in command.wanted):

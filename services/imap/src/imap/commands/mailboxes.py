@@ -47,6 +47,9 @@ async def list_mailboxes(session: Session, command: ListMailboxes) -> Done:
         listing.Listed(mailbox.name, mailbox.subscribed, mailbox.special_use)
         for mailbox in await session.store.mailboxes(session.account_id)
     ]
+    if command.is_lsub or "SUBSCRIBED" in command.select:
+        former = await session.store.former_subscriptions(session.account_id)
+        mailboxes += [listing.Listed(name, True, None, exists=False) for name in former]
     await session.send(b"".join(listing.respond(command, mailboxes)))
     return Done("listed")
 
@@ -79,19 +82,14 @@ async def on_mailbox(session: Session, command: OnMailbox) -> Done:
     if command.name == "CREATE":
         await store.create_mailbox(account_id, command.mailbox)
         return Done("created")
+    if command.name in {"SUBSCRIBE", "UNSUBSCRIBE"}:
+        await store.subscribe(account_id, command.mailbox, subscribed=command.name == "SUBSCRIBE")
+        return Done("subscribed" if command.name == "SUBSCRIBE" else "unsubscribed")
     mailbox = await session.find_mailbox(command.mailbox)
-    match command.name:
-        case "DELETE":
-            await store.delete_mailbox(account_id, mailbox.id)
-            if session.selected is not None and session.selected.mailbox.id == mailbox.id:
-                session.unselect()
-            return Done("deleted")
-        case "SUBSCRIBE":
-            await store.change_mailbox(account_id, mailbox.id, ChangeMailbox(subscribed=True))
-            return Done("subscribed")
-        case _:
-            await store.change_mailbox(account_id, mailbox.id, ChangeMailbox(subscribed=False))
-            return Done("unsubscribed")
+    await store.delete_mailbox(account_id, mailbox.id)
+    if session.selected is not None and session.selected.mailbox.id == mailbox.id:
+        session.unselect()
+    return Done("deleted")
 
 
 async def rename(session: Session, command: Rename) -> Done:
