@@ -12,7 +12,7 @@ import pytest
 from mail_testkit import messages
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, send_octets
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
-from postroom_cli.demo.dns import dns_server
+from postroom_cli.demo.dns import dns_server, mail_domains
 from postroom_cli.launcher.config import free_port
 
 REMOTE = "remote.test"
@@ -23,7 +23,7 @@ MESSAGE = "From: a\r\nSubject: Grüße\r\n\r\n.dot\r\nümläut\r\n".encode()
 def pair() -> Iterator[tuple[RunningPostroom, RunningPostroom]]:
     """(home, away): home relays to away, which keeps the mail of remote.test."""
     away_port = str(free_port())
-    with temporary_directory() as base, dns_server(["example.test", REMOTE]) as (dns, _):
+    with temporary_directory() as base, dns_server(mail_domains(["example.test", REMOTE])) as (dns, _):
         common = {"POSTROOM_DNS_SERVER": dns, "POSTROOM_RETRY_FIRST_S": "1", "POSTROOM_RELAY_LEASE_S": "5"}
         relay = {"POSTROOM_RELAY_PORT": away_port, "POSTROOM_HOSTNAME": "mail.example.test"}
         with (

@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Coroutine
-from typing import Any
-
 import typer
 from rich.console import Console
 
+from postroom_cli.command import complete
+from postroom_cli.commands import accounts, aliases, domains, tokens
 from postroom_cli.demo.story import tell_story
 from postroom_cli.launcher.config import LaunchError, read_config
 from postroom_cli.run import run
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Postroom on one machine."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run Postroom on one machine, and administer any Postroom through its REST API.",
 )
 
 
 @app.command("run")
 def run_command() -> None:
     """Start Postroom with everything it needs; Ctrl-C stops it."""
-    _complete(_run())
+    complete(_run(), LaunchError)
 
 
 @app.command("demo")
 def demo_command() -> None:
     """Watch a message go from Alice to Bill's mail server and his answer arrive by push."""
-    _complete(tell_story(Console()))
+    complete(tell_story(Console()), LaunchError)
 
 
 async def _run() -> None:
     await run(read_config(), Console())
 
 
-def _complete(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        asyncio.run(work)
-    except LaunchError as error:
-        Console(stderr=True).print(f"postroom: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-@app.callback()
-def main() -> None:
-    """Postroom on one machine."""
+for subject in (domains, accounts, aliases, tokens):
+    subject.add_to(app)
 
 
 if __name__ == "__main__":

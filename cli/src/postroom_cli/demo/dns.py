@@ -1,4 +1,4 @@
-"""A DNS server on loopback that knows two mail domains (RFC 1035, RFC 5321 §5.1)."""
+"""A DNS server on loopback, for the demo and for tests (RFC 1035, RFC 5321 §5.1)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from postroom_cli.launcher.config import HOST, free_port
 class _Zone(BaseResolver):  # type: ignore[misc]
     """Answers from records in zone-file form; remembers what it was asked."""
 
-    def __init__(self, domains: Sequence[str]) -> None:
-        text = "".join(f"{d}. 60 IN MX 10 mail.{d}.\nmail.{d}. 60 IN A {HOST}\n" for d in domains)
+    def __init__(self, text: str) -> None:
         self._records = RR.fromZone(text)
         self.asked: list[str] = []
 
@@ -33,10 +32,15 @@ class _Zone(BaseResolver):  # type: ignore[misc]
         return reply
 
 
+def mail_domains(domains: Sequence[str]) -> str:
+    """A zone in which the mail of each domain is here."""
+    return "".join(f"{d}. 60 IN MX 10 mail.{d}.\nmail.{d}. 60 IN A {HOST}\n" for d in domains)
+
+
 @contextmanager
-def dns_server(domains: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def dns_server(zone_text: str) -> Iterator[tuple[str, list[str]]]:
     """Serve while the block runs; yields `host:port` and the list of answers given, which grows."""
-    zone, port = _Zone(domains), free_port()
+    zone, port = _Zone(zone_text), free_port()
     logger = DNSLogger(logf=lambda line: None)
     servers = [DNSServer(zone, address=HOST, port=port, tcp=tcp, logger=logger) for tcp in (False, True)]
     for server in servers:

@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 from rich.console import Console
 
 from postroom_cli.demo import clients, letters
-from postroom_cli.demo.dns import dns_server
+from postroom_cli.demo.dns import dns_server, mail_domains
 from postroom_cli.launcher.config import PORTS, LaunchError, free_port, read_config
 from postroom_cli.launcher.postroom import Running, running
 
@@ -36,7 +36,7 @@ _TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received):[^\r\n]*\r\n(?:[ \t][^
 
 async def tell_story(console: Console) -> None:
     """Run it all; leaves nothing running, and no file. Raises LaunchError: something differs or doesn't arrive."""
-    with _temporary_directory() as directory, dns_server([ALICE.domain, BILL.domain]) as (dns, answers):
+    with _temporary_directory() as directory, dns_server(mail_domains([ALICE.domain, BILL.domain])) as (dns, answers):
         async with AsyncExitStack() as stack:
             try:
                 await _Story(console, answers).run(*await _start(console, stack, directory, dns))

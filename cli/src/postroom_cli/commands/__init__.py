@@ -1,0 +1,1 @@
+"""The commands that work through the REST API, a module for each subject."""

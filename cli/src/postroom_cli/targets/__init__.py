@@ -1,0 +1,1 @@
+"""What mail is exported to: Maildirs and mbox files."""

@@ -1,0 +1,108 @@
+"""The commands against a running system, as an administrator types them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mail_testkit.running import RunningPostroom
+from postroom_cli.__main__ import app
+
+Postroom = Callable[..., Result]
+
+
+@pytest.fixture
+def typed(postroom: RunningPostroom, monkeypatch: pytest.MonkeyPatch) -> Postroom:
+    """Types a command; raises when its exit code isn't `code`."""
+    monkeypatch.setenv("POSTROOM_URL", postroom.api_url)
+    monkeypatch.setenv("POSTROOM_TOKEN", postroom.admin_token)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, code: int = 0, typing: str = "") -> Result:
+        result = CliRunner().invoke(app, arguments, input=typing, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def domain(typed: Postroom) -> str:
+    name = f"d{uuid.uuid4().hex[:12]}.test"
+    typed("domains", "create", name)
+    return name
+
+
+def told(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+def test_domains(typed: Postroom, domain: str) -> None:
+    assert domain in typed("domains", "list").stdout
+    typed("domains", "set", domain, "--quota-octets", "2G", "--account-quota-messages", "5000", "--trash-days", "30")
+    shown = told(typed("domains", "show", domain, "--json"))
+    assert (shown["quota_octets"], shown["account_quota_messages"], shown["trash_days"]) == (2 << 30, 5000, 30)
+    typed("domains", "set", domain, "--quota-octets", "none")
+    assert told(typed("domains", "show", domain, "--json"))["quota_octets"] is None
+    assert "see --help" in typed("domains", "set", domain, code=1).stderr
+    typed("domains", "delete", domain)
+    assert "404" in typed("domains", "show", domain, code=1).stderr
+
+
+def test_accounts(typed: Postroom, domain: str) -> None:
+    address = f"carol@{domain}"
+    typed("accounts", "create", address, "--password", "-", typing="a long password\n")
+    typed(
+        "accounts", "set", address, "--display-name", "Carol", "--quota-octets", "500M", "--forward-to", "c@else.test"
+    )
+    [row] = told(typed("accounts", "list", "--domain", domain, "--json"))
+    assert (row["display_name"], row["quota_octets"], row["forward_to"]) == ("Carol", 500 << 20, ["c@else.test"])
+    typed("accounts", "set", address, "--forward-to", "none", "--disable")
+    assert "disabled" in typed("accounts", "list", "--domain", domain).stdout
+    assert "already" in typed("accounts", "create", address, "--password", "another one", code=1).stderr
+    assert typed("accounts", "delete", address, typing="n\n", code=1)
+    typed("accounts", "delete", address, "--yes")
+    assert told(typed("accounts", "list", "--domain", domain, "--json")) == []
+
+
+def test_aliases(typed: Postroom, domain: str) -> None:
+    address = f"sales@{domain}"
+    typed("aliases", "create", address, f"x@{domain}", "y@else.test", "--kind", "list", "--who-may-post", "members")
+    typed("aliases", "add", address, "z@else.test")
+    typed("aliases", "remove", address, "y@else.test")
+    shown = told(typed("aliases", "show", address, "--json"))
+    assert (shown["members"], shown["who_may_post"]) == ([f"x@{domain}", "z@else.test"], "members")
+    typed("aliases", "set", address, "--name", "Sales")
+    typed("aliases", "create", f"@{domain}", f"x@{domain}")
+    kinds = {row["address"]: row["kind"] for row in told(typed("aliases", "list", "--domain", domain, "--json"))}
+    assert kinds == {address: "list", f"@{domain}": "catch_all"}
+    typed("aliases", "delete", address)
+    assert "404" in typed("aliases", "show", address, code=1).stderr
+
+
+def test_tokens(typed: Postroom, domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = typed("tokens", "create", "of a test", "--domain", domain, "--days", "1").stdout.strip()
+    monkeypatch.setenv("POSTROOM_TOKEN", secret)
+    assert [row["name"] for row in told(typed("domains", "list", "--json"))] == [domain]
+    [token] = told(typed("tokens", "list", "--json"))
+    typed("tokens", "revoke", token["id"])
+    assert "POSTROOM_TOKEN" in typed("domains", "list", code=1).stderr
+
+
+def test_a_token_acts_for_one_thing(typed: Postroom) -> None:
+    assert "one of --domain, --account" in typed("tokens", "create", "x", code=1).stderr
+
+
+def test_without_a_token(typed: Postroom, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("POSTROOM_TOKEN")
+    monkeypatch.chdir(tmp_path)
+    assert "set POSTROOM_TOKEN" in typed("domains", "list", code=1).stderr
+
+
+def test_a_size_that_is_none(typed: Postroom, domain: str) -> None:
+    assert "500M, 2G, or none" in typed("domains", "set", domain, "--quota-octets", "much", code=2).stderr
