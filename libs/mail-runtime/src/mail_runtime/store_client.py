@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import aiohttp
@@ -81,17 +82,24 @@ class StoreClient:
         """Raises AuthenticationFailed."""
         return await self._ask("POST", "/authenticate", credentials, wire.Principal)
 
-    async def resolve(self, addresses: list[str]) -> list[wire.Resolution]:
-        """One resolution per address, in order."""
-        return await self._ask("POST", "/resolve", addresses, list[wire.Resolution])
+    async def resolve(
+        self, addresses: list[str], reverse_path: str = "", submitted_by: UUID | None = None
+    ) -> list[wire.Resolution]:
+        """What that sender is told of each recipient, in order. Raises Refused: the account may not send."""
+        query = {"reverse_path": reverse_path, **({"submitted_by": str(submitted_by)} if submitted_by else {})}
+        return await self._ask("POST", f"/resolve?{urlencode(query)}", addresses, list[wire.Resolution])
+
+    async def check_sender(self, account_id: UUID, reverse_path: str) -> None:
+        """Raises Refused: the account may not write in the name of this address."""
+        await self._call("POST", f"/accounts/{account_id}/sender", _encode(reverse_path))
 
     # ingest
 
     async def accept(self, transmission: wire.Transmission, message: bytes) -> wire.Accepted:
         """Store a message for all its recipients; returns after commit. Message: CRLF lines, dot-unstuffed.
 
-        Raises Refused: a recipient is unknown or relaying isn't allowed. TooLarge. Unavailable: it may
-        have been stored; repeat with the same transmission id.
+        Raises Refused: a recipient takes no mail or relaying isn't allowed; its text begins with an enhanced status
+        code. OverQuota. TooLarge. Unavailable: it may have been stored; repeat with the same transmission id.
         """
         body = framing.pack_envelope(_encode(transmission), message)
         answer = await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from mail_runtime import logs
+from mail_runtime.bus import Bus
 from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
 from mail_runtime.store_client import StoreClient
 from smtp_in.connection import Shared
+from smtp_in.directory import watch_directory
 from smtp_in.recipients import Recipients
 from smtp_in.server import serve
 from smtp_in.settings import Settings
@@ -17,8 +19,13 @@ from smtp_in.settings import Settings
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set."""
-    async with StoreClient(settings.store_url, settings.service_token) as store:
-        shared = Shared(settings, store, Recipients(store))
+    async with (
+        StoreClient(settings.store_url, settings.service_token) as store,
+        Bus(settings.nats_url, "smtp-in") as bus,
+    ):
+        recipients = Recipients(store)
+        watch_directory(bus, recipients)
+        shared = Shared(settings, store, recipients)
         async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
             await stopping.wait()
 

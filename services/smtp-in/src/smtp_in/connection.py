@@ -11,7 +11,7 @@ import asyncio
 import re
 from dataclasses import replace
 from typing import Any, Final, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -27,13 +27,13 @@ from mail_proto.smtp.errors import (
     UnknownCommand,
 )
 from mail_proto.smtp.replies import Reply
-from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Principal
 from mail_runtime.loopback import is_loopback
 from smtp_in import login, transfer
 from smtp_in.listener import Listener
 from smtp_in.metrics import CONNECTIONS
-from smtp_in.recipients import Recipients
+from smtp_in.recipients import REFUSALS, Recipients
 from smtp_in.settings import Settings
 from smtp_in.wire import ClientGone, MemoryBudget, Wire
 
@@ -53,6 +53,8 @@ _STOPPING: Final = Reply(421, "4.3.2", "the service is stopping; try again later
 
 class Store(login.Accounts, transfer.Ingest, Protocol):
     """What a connection asks of the store."""
+
+    async def check_sender(self, account_id: UUID, reverse_path: str) -> None: ...
 
 
 class Hangup(Exception):
@@ -307,18 +309,26 @@ class Connection(SMTP):
         limit = self._shared.settings.max_message_octets
         if mail.size_octets is not None and mail.size_octets > limit:
             raise MessageTooLarge(f"messages may have {limit} octets")
-        self._check_sender(mail.reverse_path)
+        await self._check_sender(mail.reverse_path)
         self.envelope.mail_from = mail.reverse_path
         self.envelope.smtp_utf8 = mail.smtputf8
         self._wire.reply(Reply(250, "2.1.0", "OK"))
 
-    def _check_sender(self, reverse_path: str) -> None:
-        """On submission one writes as oneself, or with the null reverse path (RFC 6409 §6.1, RFC 8098 §3)."""
+    async def _check_sender(self, reverse_path: str) -> None:
+        """On submission one writes as oneself, or with the null reverse path (RFC 6409 §6.1, RFC 8098 §3).
+
+        Oneself is the account's address, with a detail or in a domain that is an alias of its domain, and an alias
+        that leads to the account: the store knows these.
+        """
         if self._principal is None or not reverse_path:
             return
         own = {address.casefold() for address in self._principal.addresses}
-        if reverse_path.casefold() not in own:
-            raise Refusal(Reply(553, "5.7.1", "this address is not yours"))
+        if reverse_path.casefold() in own:
+            return
+        try:
+            await self._shared.store.check_sender(self._principal.account_id, reverse_path)
+        except Refused as error:
+            raise Refusal(Reply(553, "5.7.1", "this address is not yours")) from error
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         self._needs_greeting()
@@ -329,9 +339,10 @@ class Connection(SMTP):
             recipient = f"{arguments.POSTMASTER}@{self.hostname}"
         if len(self.envelope.rcpt_tos) >= MAX_RECIPIENTS:
             raise Refusal(Reply(452, "4.5.3", "too many recipients"))
-        status = await self._shared.recipients.status(recipient)
-        if status == "unknown":
-            raise Refusal(Reply(550, "5.1.1", "no such user here"))
+        account_id = self._principal.account_id if self._principal else None
+        status = await self._shared.recipients.status(recipient, self.envelope.mail_from, account_id)
+        if (refusal := REFUSALS.get(status)) is not None:
+            raise Refusal(refusal)
         if status == "remote" and self._principal is None:
             raise Refusal(Reply(550, "5.7.1", "relaying is refused"))
         if recipient not in self.envelope.rcpt_tos or self._listener.lmtp:
@@ -381,11 +392,11 @@ class Connection(SMTP):
     async def _transfer(self, envelope: transfer.Envelope, message: bytes) -> list[Reply]:
         """One reply, or in LMTP one per recipient in their order (RFC 2033 §4.2)."""
         reply = await transfer.transfer(self._shared.store, envelope, message)
-        if reply.code == 550:
+        if reply.code in transfer.RECIPIENTS_FAULT:
             self._shared.recipients.forget(list(envelope.recipients))
         if not self._listener.lmtp:
             return [reply]
-        if reply.code != 550 or len(envelope.recipients) == 1:
+        if reply.code not in transfer.RECIPIENTS_FAULT or len(envelope.recipients) == 1:
             return [reply] * len(envelope.recipients)
         # One recipient spoilt it for all: each by itself, since LMTP can say which.
         return [

@@ -13,6 +13,7 @@ class Settings:
 
     service_token: str = setting("POSTROOM_SERVICE_TOKEN", "authenticates us to the store", secret=True)
     store_url: str = setting("POSTROOM_STORE_URL", "where the store is", "http://127.0.0.1:8080")
+    nats_url: str = setting("NATS_URL", "where NATS is: changes of the directory", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9101)
     smtp_port: int = setting("POSTROOM_SMTP_PORT", "mail from other servers (MX)", 2525)

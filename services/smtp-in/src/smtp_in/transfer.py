@@ -7,6 +7,7 @@ message with the client (RFC 5321 §4.2.5).
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,7 +17,7 @@ import structlog
 
 from mail_proto.smtp import trace
 from mail_proto.smtp.replies import Reply
-from mail_runtime.contracts.errors import Refused, StoreError, TooLarge, Unavailable
+from mail_runtime.contracts.errors import OverQuota, Refused, StoreError, TooLarge, Unavailable
 from mail_runtime.contracts.store import Accepted, Transmission
 from smtp_in.metrics import TRANSMISSIONS
 
@@ -25,6 +26,10 @@ log = structlog.get_logger()
 LOOP: Final = Reply(554, "5.4.6", "this message has passed too many servers; it seems to loop")
 # The store knows a repeated transmission by its id: when only its answer was lost, nothing is stored twice.
 RETRY_PAUSES_S: Final = (0.5, 1.5)
+# Replies that speak of one of the recipients.
+RECIPIENTS_FAULT: Final = frozenset({550, 452})
+# status-code = class "." subject "." detail (RFC 3463 §2)
+_STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3}) ")
 TEMPORARY: Final = Reply(451, "4.3.0", "the mail store can't take this now; try again later")
 
 
@@ -95,11 +100,21 @@ async def _accept(store: Ingest, transmission: Transmission, message: bytes) -> 
         await _accept_patiently(store, transmission, message)
     except TooLarge:
         return Reply(552, "5.3.4", "the message is too large")
+    except OverQuota as error:
+        return _refusal(452, "4.2.2", str(error))
     except Refused as error:
-        return Reply(550, "5.7.1", str(error) or "refused")
+        return _refusal(550, "5.7.1", str(error))
     except StoreError:
         return TEMPORARY
     return Reply(250, "2.0.0", f"stored as {transmission.id}")
+
+
+def _refusal(code: int, status: str, text: str) -> Reply:
+    """The store's words; where they begin with an enhanced status code of that class, it is this one."""
+    found = _STATUS.match(text)
+    if found is not None and found[1][0] == status[0]:
+        return Reply(code, found[1], text[found.end() :])
+    return Reply(code, status, text or "refused")
 
 
 async def _accept_patiently(store: Ingest, transmission: Transmission, message: bytes) -> None:

@@ -17,6 +17,12 @@ class Settings:
     blob_url: str = setting("BLOB_URL", "where message bodies are kept: file:///path or s3://bucket?endpoint=…")
     admin_token: str = setting("POSTROOM_ADMIN_TOKEN", "the bearer token of the REST API", secret=True)
     service_token: str = setting("POSTROOM_SERVICE_TOKEN", "the token shared by the services", secret=True)
+    srs_secret: str = setting(
+        "POSTROOM_SRS_SECRET",
+        "signs rewritten senders of forwarded mail; empty: derived from the service token",
+        "",
+        secret=True,
+    )
     s3_access_key: str = setting("S3_ACCESS_KEY", "key of the object storage", "")
     s3_secret_key: str = setting("S3_SECRET_KEY", "secret of the object storage", "", secret=True)
     blob_key: str = setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mail_proto.srs import Srs
 from mail_runtime.contracts.store import Outcomes
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
@@ -14,7 +15,8 @@ from store_api.directory.removal import Removal
 from store_api.events.notifier import Notifier
 from store_api.events.publisher import Publisher
 from store_api.ingest.coalescer import Coalescer
-from store_api.ingest.incoming import Incoming, Stored
+from store_api.ingest.incoming import Group, Stored
+from store_api.ingest.planning import Rules
 from store_api.queue.dispatcher import Dispatcher
 from store_api.queue.outcomes import Retries, report
 from store_api.settings import Settings
@@ -33,19 +35,23 @@ class Store:
     passwords: Passwords = field(default_factory=Passwords)
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)
+    rules: Rules = field(init=False)
     cursors: Cursors = field(init=False)
     removal: Removal = field(init=False)
 
     def __post_init__(self) -> None:
-        self.coalescer = Coalescer(self.database, self.blobs, self._committed)
-        self.retries = Retries(self.settings.retry_first_s, self.settings.queue_lifetime_s, self.settings.hostname)
+        secret = self.settings.srs_secret or f"srs {self.settings.service_token}"
+        self.rules = Rules(Srs(secret.encode()), self.settings.hostname, self.settings.queue_lifetime_s)
+        self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)
+        self.retries = Retries(self.settings.retry_first_s)
         self.dispatcher.report = self.report
         self.removal = Removal(self.database)
         self.cursors = Cursors(self.settings.service_token)
 
     async def report(self, outcomes: Outcomes) -> None:
         """How attempts ended. Raises Conflict: the lease was lost."""
-        await self.notify(await report(self.database, self.blobs, self.retries, outcomes))
+        group, stored = await report(self.database, self.blobs, self.retries, self.rules, outcomes)
+        await self.committed([group], [stored])
         self.dispatcher.wake()
 
     async def ready(self) -> None:
@@ -54,9 +60,10 @@ class Store:
             await run(connection, "SELECT 1 FROM domain LIMIT 1")
         await self.blobs.check()
 
-    async def _committed(self, messages: Sequence[Incoming], results: list[list[Stored]]) -> None:
-        await self.notify(rows for stored in results for rows in stored)
-        if any(incoming.outbound and incoming.outbound.recipients for incoming in messages):
+    async def committed(self, groups: Sequence[Group], stored: Iterable[Iterable[Stored]]) -> None:
+        """Tell who watches that these messages were stored just now."""
+        await self.notify(row for rows in stored for row in rows)
+        if any(incoming.outbound and incoming.outbound.recipients for group in groups for incoming in group):
             self.dispatcher.wake()
 
     async def notify(self, stored: Iterable[Stored]) -> None:

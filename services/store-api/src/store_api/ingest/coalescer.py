@@ -1,59 +1,93 @@
-"""The commit coalescer: what arrives while a batch commits goes into the next one (group commit)."""
+"""The commit coalescer: what arrives while a batch commits goes into the next one (group commit).
+
+A batch is planned (one resolution of all its recipients), its bodies are written, then one transaction commits its
+rows. Should the transaction find that a mailbox has gone or is full, it is planned anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from mail_runtime.contracts.errors import StoreError, Unavailable
+from mail_runtime.contracts.errors import NotFound, OverQuota, Refused, StoreError, Unavailable
 from store_api.blobs.blobs import Blobs
-from store_api.blobs.writing import write
+from store_api.blobs.writing import WrittenBlob, write
 from store_api.db.engine import Database
-from store_api.ingest.incoming import Incoming, Stored, insert, summary_row
+from store_api.ingest.commit import PlanChanged, insert
+from store_api.ingest.drafts import Arrived
+from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Scanned, Stored, scan
+from store_api.ingest.planning import Plan, Rooms, Rules, plan
 
 log = structlog.get_logger()
 
 BATCH_MESSAGES: Final = 256
 BATCH_OCTETS: Final = 32 * 1024 * 1024
+# Rows of the table `message` that one transaction inserts, if it has more than one message to store.
+BATCH_ROWS: Final = 20_000
 # Two batches in flight: one writes its pack while the other commits.
 COMMITTERS: Final = 2
-# A scan of a message larger than this goes to a thread: it would hold up the others.
-SCAN_INLINE_OCTETS: Final = 256 * 1024
 MAX_PENDING_OCTETS: Final = 256 * 1024 * 1024
+# A mailbox can go, or fill up, between planning and commit; not all the time.
+MAX_PLANS: Final = 5
 
-Waiting = tuple[Incoming, bytes, "asyncio.Future[list[Stored]]"]
+Committed = Callable[[Sequence[Group], Sequence[Sequence[Stored]]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A transmission that must be planned, or messages whose mailboxes are known."""
+
+    request: Arrived | Group
+    octets: int
+    future: asyncio.Future[list[Stored]]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is known about a batch: bodies that were written, and what the last transaction found."""
+
+    written: dict[UUID, WrittenBlob] = field(default_factory=dict)
+    rooms: Rooms = field(default_factory=dict)
+    gone: frozenset[UUID] = frozenset()
 
 
 class Coalescer:
-    """Use `store()` from any number of requests while `run()` runs."""
+    """Use `accept()` and `store()` from any number of requests while `run()` runs."""
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: Blobs,
-        committed: Callable[[Sequence[Incoming], list[list[Stored]]], Awaitable[None]],
-    ) -> None:
-        self._database, self._blobs, self._committed = database, blobs, committed
-        self._pending: deque[Waiting] = deque()
+    def __init__(self, database: Database, blobs: Blobs, rules: Rules, committed: Committed) -> None:
+        self._database, self._blobs, self._rules, self._committed = database, blobs, rules, committed
+        self._pending: deque[_Waiting] = deque()
         self._pending_octets = 0
         self._arrived = asyncio.Event()
 
-    async def store(self, incoming: Incoming) -> list[Stored]:
-        """Returns the rows after commit. Raises Unavailable: nothing is promised, repeat it later."""
+    async def accept(self, arrived: Arrived) -> None:
+        """Store a transmission for all its recipients; returns after commit.
+
+        Raises Refused, OverQuota: nothing of it is stored. Unavailable: nothing is promised, repeat it later.
+        """
+        await self._wait_for(replace(arrived, scanned=await _scanned(arrived)), len(arrived.octets))
+
+    async def store(self, group: Group) -> list[Stored]:
+        """Store messages in mailboxes, all or none; returns the rows after commit.
+
+        Raises NotFound: a mailbox isn't there. OverQuota. Unavailable: nothing is promised, repeat it later.
+        """
+        ready = [replace(incoming, scanned=await _scanned(incoming)) for incoming in group]
+        return await self._wait_for(ready, sum(len(incoming.octets) for incoming in ready))
+
+    async def _wait_for(self, request: Arrived | Group, octets: int) -> list[Stored]:
         if self._pending_octets > MAX_PENDING_OCTETS:
             raise Unavailable("too much mail is waiting to be stored; try again later")
-        if len(incoming.octets) > SCAN_INLINE_OCTETS:
-            summary = await asyncio.to_thread(summary_row, incoming)
-        else:
-            summary = summary_row(incoming)
         future: asyncio.Future[list[Stored]] = asyncio.get_running_loop().create_future()
-        self._pending.append((incoming, summary, future))
-        self._pending_octets += len(incoming.octets)
+        self._pending.append(_Waiting(request, octets, future))
+        self._pending_octets += octets
         self._arrived.set()
         return await future
 
@@ -72,48 +106,107 @@ class Coalescer:
                 continue
             await self._commit(batch)
 
-    def _take(self) -> list[Waiting]:
-        batch: list[Waiting] = []
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
         octets = 0
         while self._pending and len(batch) < BATCH_MESSAGES and (not batch or octets < BATCH_OCTETS):
             waiting = self._pending.popleft()
-            self._pending_octets -= len(waiting[0].octets)
-            octets += len(waiting[0].octets)
-            if not waiting[2].done():  # its request was cancelled
+            self._pending_octets -= waiting.octets
+            octets += waiting.octets
+            if not waiting.future.done():  # its request was cancelled
                 batch.append(waiting)
         return batch
 
-    async def _commit(self, batch: list[Waiting]) -> None:
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Commit together; when that fails one by one, so that a bad message can't fail its neighbours."""
         try:
-            results = await self._insert(batch)
+            await self._store(batch)
         except Unavailable as error:
-            self._fail(batch, error)
-            return
+            _fail(batch, error)
         except (SQLAlchemyError, StoreError) as error:
-            if len(batch) == 1:
-                log.error("commit_failed", error=repr(error))
-                self._fail(batch, Unavailable("the message couldn't be stored; try again later"))
+            if len(batch) > 1:
+                for waiting in batch:
+                    await self._commit([waiting])
                 return
-            for waiting in batch:
-                await self._commit([waiting])
-            return
+            if isinstance(error, Refused):
+                _fail(batch, error)
+                return
+            log.error("commit_failed", error=repr(error))
+            _fail(batch, Unavailable("the message couldn't be stored; try again later"))
         except BaseException:
-            self._fail(batch, Unavailable("the store is stopping; try again later"))
+            _fail(batch, Unavailable("the store is stopping; try again later"))
             raise
-        for (_, _, future), stored in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(stored)
-        await self._committed([incoming for incoming, _, _ in batch], results)
 
-    @staticmethod
-    def _fail(batch: list[Waiting], error: StoreError) -> None:
-        for _, _, future in batch:
-            if not future.done():
-                future.set_exception(type(error)(str(error)))
+    async def _store(self, batch: Sequence[_Waiting]) -> None:
+        attempt = _Attempt()
+        for _ in range(MAX_PLANS):
+            plans = await self._plan(batch, attempt)
+            groups = [plan for plan in plans if not isinstance(plan, StoreError)]
+            if len(batch) > 1 and sum(len(i.targets) for group in groups for i in group) > BATCH_ROWS:
+                for waiting in batch:
+                    await self._commit([waiting])
+                return
+            try:
+                stored = await self._insert(groups, attempt)
+            except PlanChanged as changed:
+                attempt.rooms, attempt.gone = changed.rooms, changed.gone
+                continue
+            _answer(batch, plans, stored)
+            await self._committed(groups, stored)
+            return
+        raise Unavailable("the mailboxes are changing; try again later")
 
-    async def _insert(self, batch: list[Waiting]) -> list[list[Stored]]:
-        messages = [incoming for incoming, _, _ in batch]
-        written = await write(self._blobs, [incoming.body for incoming in messages])
+    async def _plan(self, batch: Sequence[_Waiting], attempt: _Attempt) -> list[Plan]:
+        groups = [
+            None if isinstance(waiting.request, Arrived) else _checked(waiting.request, attempt) for waiting in batch
+        ]
+        arrived = [waiting.request for waiting in batch if isinstance(waiting.request, Arrived)]
+        if not arrived:
+            return [group for group in groups if group is not None]
         async with self._database.transaction() as connection:
-            return await insert(connection, messages, written, [summary for _, summary, _ in batch])
+            planned = iter(await plan(connection, self._rules, arrived, attempt.rooms))
+        return [next(planned) if group is None else group for group in groups]
+
+    async def _insert(self, groups: Sequence[Group], attempt: _Attempt) -> list[list[Stored]]:
+        ready = [[replace(incoming, scanned=await _scanned(incoming)) for incoming in group] for group in groups]
+        bodies = [incoming.body for group in ready for incoming in group if incoming.blob_id not in attempt.written]
+        attempt.written.update((blob.blob_id, blob) for blob in await write(self._blobs, bodies))
+        async with self._database.transaction() as connection:
+            return await insert(connection, ready, attempt.written)
+
+
+async def _scanned(message: Arrived | Incoming) -> Scanned:
+    if message.scanned is not None:
+        return message.scanned
+    if len(message.octets) > SCAN_INLINE_OCTETS:
+        return await asyncio.to_thread(scan, message.octets, message.blob_id)
+    return scan(message.octets, message.blob_id)
+
+
+def _checked(group: Group, attempt: _Attempt) -> Plan:
+    """A group as it is, or why it can't be stored by what the last transaction found."""
+    for incoming in group:
+        for target in incoming.targets:
+            if target.mailbox_id in attempt.gone:
+                return NotFound("there is no such mailbox")
+            room = attempt.rooms.get(target.account_id)
+            if room is not None and not room.takes(len(incoming.octets)):
+                return OverQuota("the mailbox is full: the account has no room left for this")
+    return group
+
+
+def _answer(batch: Sequence[_Waiting], plans: Sequence[Plan], stored: Sequence[list[Stored]]) -> None:
+    rows = iter(stored)
+    for waiting, planned in zip(batch, plans, strict=True):
+        if isinstance(planned, StoreError):
+            _fail([waiting], planned)
+        else:
+            result = next(rows)
+            if not waiting.future.done():
+                waiting.future.set_result(result)
+
+
+def _fail(batch: Sequence[_Waiting], error: StoreError) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(type(error)(str(error)))

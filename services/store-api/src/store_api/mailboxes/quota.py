@@ -72,11 +72,10 @@ def _least(*values: int | None) -> int | None:
     return min((value for value in values if value is not None), default=None)
 
 
-# The rows of usage as they are once the lock is had; a later commit can't slip in between.
-_LOCK_USAGE: Final = """
+_USAGE: Final = """
 WITH locked AS (
     SELECT account_id, octets, messages FROM account_usage
-    WHERE account_id = ANY (CAST(:account_ids AS uuid[])) ORDER BY account_id FOR NO KEY UPDATE
+    WHERE account_id = ANY (CAST(:account_ids AS uuid[])) ORDER BY account_id {lock}
 )
 SELECT a.id, a.domain_id,
        coalesce(a.quota_octets, d.account_quota_octets) - coalesce(l.octets, 0) AS octets,
@@ -85,6 +84,9 @@ SELECT a.id, a.domain_id,
 FROM account a JOIN domain d ON d.id = a.domain_id LEFT JOIN locked l ON l.account_id = a.id
 WHERE a.id = ANY (CAST(:account_ids AS uuid[]))
 """
+_READ_USAGE: Final = _USAGE.format(lock="")
+# The rows of usage as they are once the lock is had; a later commit can't slip in between.
+_LOCK_USAGE: Final = _USAGE.format(lock="FOR NO KEY UPDATE")
 
 _LOCK_DOMAINS: Final = """
 SELECT id FROM domain WHERE id = ANY (CAST(:domain_ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
@@ -107,12 +109,22 @@ async def lock_room(connection: AsyncConnection, account_ids: Iterable[UUID]) ->
 
     Locks their usage, and those domains that have a quota; the mailboxes must be locked before (docs/architecture.md).
     """
+    return await _room(connection, account_ids, lock=True)
+
+
+async def read_room(connection: AsyncConnection, account_ids: Iterable[UUID]) -> dict[UUID, Room]:
+    """The room of each account that exists, at this moment: nothing is locked, and it may change at once."""
+    return await _room(connection, account_ids, lock=False)
+
+
+async def _room(connection: AsyncConnection, account_ids: Iterable[UUID], *, lock: bool) -> dict[UUID, Room]:
     ids = sorted(set(account_ids))
-    rows = (await run(connection, _LOCK_USAGE, account_ids=ids)).all()
+    rows = (await run(connection, _LOCK_USAGE if lock else _READ_USAGE, account_ids=ids)).all()
     bounded = sorted({row.domain_id for row in rows if row.domain_is_bounded})
     domains: dict[UUID, Share] = {}
     if bounded:
-        await run(connection, _LOCK_DOMAINS, domain_ids=bounded)
+        if lock:
+            await run(connection, _LOCK_DOMAINS, domain_ids=bounded)
         for row in await run(connection, _DOMAIN_ROOM, domain_ids=bounded):
             domains[row.id] = Share(_whole(row.octets), _whole(row.messages))
     return {row.id: Room(Share(row.octets, row.messages), domains.setdefault(row.domain_id, Share())) for row in rows}

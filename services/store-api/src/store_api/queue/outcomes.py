@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -11,17 +11,19 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_proto.dsn import FailedRecipient, delivery_status_notification
+from mail_proto.dsn import FailedRecipient
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.reading import read
-from store_api.blobs.writing import write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
-from store_api.directory.resolve import resolve
 from store_api.events.outbox import Event, record
-from store_api.ingest.incoming import Incoming, Outbound, Stored, Target, insert, summary_row
+from store_api.ingest.bounces import bounce
+from store_api.ingest.drafts import Arrived
+from store_api.ingest.incoming import Group, Stored
+from store_api.ingest.own import store_own
+from store_api.ingest.planning import Rules
 from store_api.messages.contents import transmission_place
 from store_api.queue.suppression import add_bounced
 
@@ -33,11 +35,9 @@ MAX_REPLY_LENGTH: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """When to try again: `first_s` doubles with each attempt. `reporting_host` sends the bounces."""
+    """When to try again: `first_s` doubles with each attempt."""
 
     first_s: float
-    lifetime_s: float
-    reporting_host: str
 
     def pause(self, attempts: int) -> timedelta:
         return timedelta(seconds=min(MAX_PAUSE_S, self.first_s * 2.0 ** min(attempts - 1, 30)))
@@ -86,8 +86,10 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:results AS text[]), CAST(:replies AS tex
 """
 
 
-async def report(database: Database, blobs: Blobs, retries: Retries, outcomes: Outcomes) -> list[Stored]:
-    """Record outcomes; what failed for good is bounced in the same transaction. Returns rows that bounces made.
+async def report(
+    database: Database, blobs: Blobs, retries: Retries, rules: Rules, outcomes: Outcomes
+) -> tuple[Group, list[Stored]]:
+    """Record outcomes; what failed for good is bounced in the same transaction. Returns the bounce and its rows.
 
     Repeating a report changes nothing. Raises Conflict: the lease was lost, nothing of the report counts.
     """
@@ -98,19 +100,18 @@ async def report(database: Database, blobs: Blobs, retries: Retries, outcomes: O
         raise Conflict("the lease was lost")
     rows = [row for row in rows if not row.recorded]
     if not rows:
-        return []
+        return (), []
     # The lease fences: until it changes, so do neither attempts nor state.
     ended = [_judge(row, by_id[row.id], retries) for row in rows]
     failures = [e for e in ended if e.outcome.result == "failed"]
-    bounce = None
-    if failures and rows[0].reverse_path:
-        bounce = await _bounce(database, blobs, retries, rows[0], failures)
-    written = await write(blobs, [bounce.body]) if bounce else []
-    async with database.transaction() as connection:
-        await _end(connection, outcomes.lease, ended)
-        if bounce is None:
-            return []
-        return (await insert(connection, [bounce], written, [summary_row(bounce)]))[0]
+    if not failures or not rows[0].reverse_path:
+        async with database.transaction() as connection:
+            await _end(connection, outcomes.lease, ended)
+        return (), []
+    notification = await _bounce(database, blobs, rules, rows[0], failures)
+    return await store_own(
+        database, blobs, rules, notification, lambda connection: _end(connection, outcomes.lease, ended)
+    )
 
 
 def _clean(outcome: Outcome) -> Outcome:
@@ -142,37 +143,20 @@ def _judge(row: Any, outcome: Outcome, retries: Retries) -> Ended:
     return Ended(expired, row)
 
 
-async def _bounce(
-    database: Database, blobs: Blobs, retries: Retries, row: Any, failures: Sequence[Ended]
-) -> Incoming | None:
-    """The DSN, addressed to the reverse path. None: its account has gone meanwhile."""
+async def _bounce(database: Database, blobs: Blobs, rules: Rules, row: Any, failures: Sequence[Ended]) -> Arrived:
+    """The DSN, addressed to the reverse path."""
     async with database.transaction() as connection:
-        route = (await resolve(connection, [row.reverse_path]))[0]
         place = await transmission_place(connection, row.transmission_id)
-    if route.status == "unknown":
-        log.warning("bounce_dropped", transmission_id=str(row.transmission_id))
-        return None
-    identifier = uuid7()
-    octets = delivery_status_notification(
-        retries.reporting_host,
-        row.reverse_path,
-        [
-            FailedRecipient(
-                address=failure.recipient,
-                status=failure.outcome.status or "5.0.0",
-                reply=failure.outcome.reply,
-                remote=failure.outcome.remote,
-            )
-            for failure in failures
-        ],
-        await read(blobs, place),
-        f"<{identifier}@{retries.reporting_host}>",
-        datetime.now(UTC),
-    )
-    remote = Outbound(identifier, None, "", (), False, retries.lifetime_s)
-    if route.inbox is None:
-        return Incoming(octets, (), replace(remote, recipients=(route.address,)))
-    return Incoming(octets, (Target(*route.inbox),), remote)
+    failed = [
+        FailedRecipient(
+            address=failure.recipient,
+            status=failure.outcome.status or "5.0.0",
+            reply=failure.outcome.reply,
+            remote=failure.outcome.remote,
+        )
+        for failure in failures
+    ]
+    return bounce(rules.hostname, row.reverse_path, failed, await read(blobs, place), uuid7())
 
 
 async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended]) -> None:

@@ -4,7 +4,14 @@ Fields may be added with a default, never removed: old and new processes talk to
 """
 
 from mail_runtime.contracts.store.contents import BlobIds, Summary
-from mail_runtime.contracts.store.directory import Credentials, MaildropLock, Principal, Protocol, Resolution
+from mail_runtime.contracts.store.directory import (
+    Credentials,
+    MaildropLock,
+    Principal,
+    Protocol,
+    RecipientStatus,
+    Resolution,
+)
 from mail_runtime.contracts.store.ingest import Accepted, Transmission
 from mail_runtime.contracts.store.mailboxes import (
     Appended,
@@ -59,6 +66,7 @@ __all__ = [
     "Outcomes",
     "Principal",
     "Protocol",
+    "RecipientStatus",
     "RelayJob",
     "Resolution",
     "Retrieve",

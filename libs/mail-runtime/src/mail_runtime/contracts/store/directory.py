@@ -30,11 +30,18 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     addresses: list[str]
 
 
+RecipientStatus = Literal["local", "remote", "unknown", "over_quota", "disabled", "not_permitted", "loop", "too_many"]
+
+
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a recipient address leads: an account here, another server, or nowhere."""
+    """What becomes of mail for a recipient address. `local`: taken here, wherever it goes then.
+
+    `for_sender`: the answer holds for this sender only, or changes at any moment; it isn't to be remembered.
+    """
 
     address: str
-    status: Literal["local", "remote", "unknown"]
+    status: RecipientStatus
+    for_sender: bool = False
 
 
 class MaildropLock(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,10 +75,14 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppendHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What precedes the message's octets in an APPEND. `internal_date` None means now."""
+    """What precedes the message's octets in an APPEND. `internal_date` None means now.
+
+    With an `id`, made by the frontend once per message, a repeated APPEND stores nothing twice.
+    """
 
     flags: list[str] = []
     internal_date: datetime | None = None
+    id: UUID | None = None
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from store_api.accounts.accounts import authenticate
 from store_api.api.access import TheStore, require_service
 from store_api.api.internal import mailboxes, maildrops
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
-from store_api.directory.resolve import resolve
+from store_api.directory.questions import check_sender, recipients
 from store_api.ingest.submission import accept
 from store_api.messages.contents import transmission_place
 from store_api.queue.claims import claim
@@ -34,26 +34,27 @@ async def post_authenticate(store: TheStore, request: Request) -> Response:
 
 
 @router.post("/resolve")
-async def post_resolve(store: TheStore, request: Request) -> Response:
+async def post_resolve(
+    store: TheStore, request: Request, reverse_path: str = "", submitted_by: UUID | None = None
+) -> Response:
     addresses = await read_value(request, list[str])
     async with store.database.transaction() as connection:
-        routes = await resolve(connection, addresses)
-    return packed([wire.Resolution(address=route.address, status=route.status) for route in routes])
+        found = await recipients(connection, store.rules.srs, addresses, reverse_path, submitted_by)
+    return packed(found)
+
+
+@router.post("/accounts/{account_id}/sender", status_code=204)
+async def post_sender(store: TheStore, account_id: UUID, request: Request) -> None:
+    address = await read_value(request, str)
+    async with store.database.transaction() as connection:
+        await check_sender(connection, account_id, address)
 
 
 @router.post("/transmissions")
 async def post_transmission(store: TheStore, request: Request) -> Response:
-    settings = store.settings
-    limit = settings.max_message_octets
+    limit = store.settings.max_message_octets
     async with received_message(request, wire.Transmission, limit, store.blobs) as (transmission, octets):
-        await accept(
-            store.database,
-            store.coalescer,
-            transmission,
-            octets,
-            max_octets=limit,
-            lifetime_s=settings.queue_lifetime_s,
-        )
+        await accept(store.coalescer, transmission, octets, max_octets=limit)
     return packed(wire.Accepted(transmission_id=transmission.id))
 
 

@@ -1,0 +1,82 @@
+"""Rows of the table `transmission`, by which a repeated one is known, and of `delivery`: the outbound queue."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store_api.db.engine import run
+from store_api.db.ids import uuid7
+from store_api.ingest.incoming import Incoming, Outbound
+
+# What a recipient on the suppression list answers (RFC 3463 §3.8).
+SUPPRESSED_STATUS: Final = "5.7.1"
+
+_INSERT_TRANSMISSIONS: Final = """
+INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8)
+SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:paths AS text[]),
+                     CAST(:blobs AS uuid[]), CAST(:octets AS bigint[]), CAST(:utf8 AS boolean[]))
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+_INSERT_DELIVERIES: Final = """
+INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, account_id, domain_id,
+                      state, last_reply, last_status, ended_at)
+SELECT id, transmission_id, recipient, domain, now() + make_interval(secs => lifetime), account_id, domain_id,
+       CASE refusal WHEN '' THEN 'queued' ELSE 'failed' END, refusal,
+       CASE refusal WHEN '' THEN '' ELSE :suppressed END, CASE WHEN refusal <> '' THEN now() END
+FROM unnest(CAST(:ids AS uuid[]), CAST(:transmissions AS uuid[]), CAST(:recipients AS text[]),
+            CAST(:domains AS text[]), CAST(:lifetimes AS float8[]), CAST(:account_ids AS uuid[]),
+            CAST(:domain_ids AS uuid[]), CAST(:refusals AS text[]))
+     AS t (id, transmission_id, recipient, domain, lifetime, account_id, domain_id, refusal)
+"""
+
+
+async def known_transmissions(connection: AsyncConnection, ids: Collection[UUID]) -> set[UUID]:
+    """Those that are stored already."""
+    if not ids:
+        return set()
+    rows = await run(connection, "SELECT id FROM transmission WHERE id = ANY (CAST(:ids AS uuid[]))", ids=list(ids))
+    return set(rows.scalars())
+
+
+async def insert_transmissions(connection: AsyncConnection, messages: Sequence[Incoming]) -> set[UUID]:
+    """Insert the envelopes of messages; returns the ids of those that are new."""
+    envelopes = [(incoming, incoming.outbound) for incoming in messages if incoming.outbound is not None]
+    if not envelopes:
+        return set()
+    new = await run(
+        connection,
+        _INSERT_TRANSMISSIONS,
+        ids=[outbound.transmission_id for _, outbound in envelopes],
+        accounts=[outbound.account_id for _, outbound in envelopes],
+        paths=[outbound.reverse_path for _, outbound in envelopes],
+        blobs=[incoming.blob_id for incoming, _ in envelopes],
+        octets=[len(incoming.octets) for incoming, _ in envelopes],
+        utf8=[outbound.smtputf8 for _, outbound in envelopes],
+    )
+    return set(new.scalars())
+
+
+async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Outbound]) -> None:
+    """Queue the recipients of transmissions that were inserted just now; those with a refusal end as failed."""
+    deliveries = [(outbound, recipient) for outbound in envelopes for recipient in outbound.recipients]
+    if not deliveries:
+        return
+    await run(
+        connection,
+        _INSERT_DELIVERIES,
+        ids=[uuid7() for _ in deliveries],
+        transmissions=[outbound.transmission_id for outbound, _ in deliveries],
+        recipients=[recipient.address for _, recipient in deliveries],
+        domains=[recipient.address.rpartition("@")[2].lower() for _, recipient in deliveries],
+        lifetimes=[outbound.lifetime_s for outbound, _ in deliveries],
+        account_ids=[outbound.account_id for outbound, _ in deliveries],
+        domain_ids=[outbound.domain_id for outbound, _ in deliveries],
+        refusals=[recipient.refusal for _, recipient in deliveries],
+        suppressed=SUPPRESSED_STATUS,
+    )

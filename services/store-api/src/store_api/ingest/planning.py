@@ -1,0 +1,176 @@
+"""What a batch of transmissions comes to: who gets each message, what leaves again, what bounces, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_proto.srs import Srs
+from mail_runtime.contracts.errors import Refused, StoreError
+from store_api.db.engine import run
+from store_api.directory.expansion import Sender, Submitter
+from store_api.directory.resolve import Resolved, resolve, submitters
+from store_api.ingest.bounces import bounce, bounce_id
+from store_api.ingest.drafts import Arrived, Draft, Path
+from store_api.ingest.envelopes import known_transmissions
+from store_api.ingest.forwarding import forwarded, forwarded_id, forwarding_path
+from store_api.ingest.incoming import Group, Incoming, Outbound, Recipient, Target
+from store_api.mailboxes.quota import Room
+
+log = structlog.get_logger()
+
+_SUPPRESSED: Final = """
+SELECT t.n, s.reason
+FROM unnest(CAST(:domains AS uuid[]), CAST(:addresses AS text[])) WITH ORDINALITY AS t (domain_id, address, n)
+JOIN suppression s ON s.domain_id = t.domain_id AND s.address = t.address
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What planning needs to know of this installation."""
+
+    srs: Srs
+    hostname: str
+    lifetime_s: float
+
+
+Plan = Group | StoreError
+Rooms = Mapping[UUID, Room]
+
+
+async def plan(
+    connection: AsyncConnection, rules: Rules, arrived: Sequence[Arrived], rooms: Rooms | None = None
+) -> list[Plan]:
+    """One plan for each transmission, in order: what to commit together, or why it is refused.
+
+    A transmission that is stored already comes to an empty group. `rooms`: what accounts had left when the last
+    plan failed; it is used up in order.
+    """
+    known = await known_transmissions(connection, [a.transmission.id for a in arrived])
+    plans: list[Plan] = [()] * len(arrived)
+    drafts: dict[int, Draft] = {}
+    found = await submitters(connection, {by for a in arrived if (by := a.transmission.submitted_by) is not None})
+    for place, a in enumerate(arrived):
+        if a.transmission.id in known:
+            continue
+        if (sender := _sender(a, found)) is None:
+            plans[place] = Refused("5.7.1 this account may not send")
+        else:
+            drafts[place] = Draft(a, sender)
+    bounced: dict[int, Sequence[Incoming]] = {}
+    resolved = await _route(connection, rules, drafts, plans, rooms or {})
+    failed = {place: draft for place, draft in drafts.items() if draft.failures and draft.sender.reverse_path}
+    if failed:
+        bounced = await _bounces(connection, rules, failed, rooms or {})
+    for place, draft in drafts.items():
+        plans[place] = [*_group(rules, draft, resolved), *bounced.get(place, ())]
+    return plans
+
+
+def _sender(arrived: Arrived, found: Mapping[UUID, Submitter]) -> Sender | None:
+    """None: who submits isn't there or isn't active."""
+    submitted_by = arrived.transmission.submitted_by
+    if submitted_by is None:
+        return Sender(arrived.transmission.reverse_path)
+    submitter = found.get(submitted_by)
+    return None if submitter is None else Sender(arrived.transmission.reverse_path, submitter)
+
+
+async def _route(
+    connection: AsyncConnection, rules: Rules, drafts: dict[int, Draft], plans: list[Plan], rooms: Rooms
+) -> Resolved:
+    """Fill the drafts; those that are refused move to the plans."""
+    questions = [(address, d.sender) for d in drafts.values() for address in d.arrived.transmission.recipients]
+    resolved = await resolve(connection, rules.srs, questions)
+    routes = iter(resolved.routes)
+    for place, draft in list(drafts.items()):
+        own_routes = [next(routes) for _ in draft.arrived.transmission.recipients]
+        try:
+            if draft.sender in resolved.foreign:
+                raise Refused(f"5.7.1 {draft.sender.reverse_path!r} is not an address of this account")
+            for route in own_routes:
+                draft.take(route)
+            draft.fit(rooms)
+        except StoreError as error:
+            plans[place] = error
+            del drafts[place]
+    await _suppress(connection, list(drafts.values()))
+    return resolved
+
+
+async def _suppress(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:
+    leaving = [(d, domain_id, address) for d in drafts for domain_id, address in d.elsewhere() if domain_id is not None]
+    if not leaving:
+        return
+    rows = await run(
+        connection,
+        _SUPPRESSED,
+        domains=[domain_id for _, domain_id, _ in leaving],
+        addresses=[address.lower() for _, _, address in leaving],
+    )
+    for n, reason in rows:
+        draft, domain_id, address = leaving[n - 1]
+        draft.suppress(domain_id, address, f"the address is on the suppression list: {reason}")
+
+
+async def _bounces(
+    connection: AsyncConnection, rules: Rules, failed: Mapping[int, Draft], rooms: Rooms
+) -> dict[int, Sequence[Incoming]]:
+    """For each draft the messages that its bounce comes to; none where the sender can't be reached."""
+    drafts = {}
+    for place, draft in failed.items():
+        transmission = draft.arrived.transmission
+        notification = bounce(
+            rules.hostname,
+            transmission.reverse_path,
+            draft.failures,
+            draft.arrived.octets,
+            bounce_id(transmission.id),
+        )
+        drafts[place] = Draft(notification, Sender())
+    refused: list[Plan] = [()] * (max(drafts) + 1)
+    resolved = await _route(connection, rules, drafts, refused, rooms)
+    for place in failed.keys() - drafts.keys():
+        transmission = failed[place].arrived.transmission
+        log.warning("bounce_dropped", transmission_id=str(transmission.id), reason=str(refused[place]))
+    return {place: _group(rules, draft, resolved) for place, draft in drafts.items()}
+
+
+def _group(rules: Rules, draft: Draft, resolved: Resolved) -> list[Incoming]:
+    """The message itself, and a copy for each chain of forwarders that sends it on."""
+    arrived = draft.arrived
+    own = Incoming(
+        arrived.octets,
+        tuple(Target(account_id, mailbox_id) for account_id, mailbox_id in draft.targets),
+        _outbound(rules, draft, (), arrived.transmission.id, arrived.transmission.reverse_path),
+        arrived.blob_id,
+        scanned=arrived.scanned,
+    )
+    copies = [_copy(rules, draft, resolved, path) for path in draft.leaving if path]
+    return [own, *copies]
+
+
+def _copy(rules: Rules, draft: Draft, resolved: Resolved, path: Path) -> Incoming:
+    transmission = draft.arrived.transmission
+    reverse_path = forwarding_path(
+        rules.srs, transmission.reverse_path, is_ours=transmission.reverse_path in resolved.ours, path=path
+    )
+    outbound = _outbound(rules, draft, path, forwarded_id(transmission.id, path), reverse_path)
+    return Incoming(forwarded(bytes(draft.arrived.octets), path), (), outbound)
+
+
+def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_path: str) -> Outbound:
+    domain_id = draft.domain_of(path)
+    submitter = draft.sender.submitter
+    recipients = tuple(
+        Recipient(address, draft.refusals.get((domain_id, address), "")) for address in draft.leaving.get(path, ())
+    )
+    smtputf8 = draft.arrived.transmission.smtputf8 or not all(recipient.address.isascii() for recipient in recipients)
+    account_id = path[-1].account_id if path else submitter.id if submitter else None
+    return Outbound(identifier, account_id, reverse_path, recipients, smtputf8, rules.lifetime_s, domain_id)
