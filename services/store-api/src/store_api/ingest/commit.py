@@ -226,7 +226,7 @@ def _queued(incoming: Incoming) -> Event:
     content = {
         "transmission_id": str(outbound.transmission_id),
         "sender": outbound.reverse_path,
-        "recipients": [recipient.address for recipient in outbound.recipients if not recipient.refusal],
+        "recipients": list(outbound.recipients),
         "octets": len(incoming.octets),
     }
     return Event("message.queued", content, outbound.domain_id, outbound.account_id)

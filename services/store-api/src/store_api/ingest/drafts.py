@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,7 +44,6 @@ class Draft:
     targets: dict[tuple[UUID, UUID], Local] = field(default_factory=dict)
     leaving: dict[Path, dict[str, None]] = field(default_factory=dict)
     failures: list[FailedRecipient] = field(default_factory=list)
-    refusals: dict[tuple[UUID | None, str], str] = field(default_factory=dict)
 
     def fail(self, address: str, reason: Reason) -> None:
         """This end gets nothing; others do."""
@@ -121,18 +120,6 @@ class Draft:
         if path:
             return path[-1].domain_id
         return self.sender.submitter.domain_id if self.sender.submitter else None
-
-    def elsewhere(self) -> Iterator[tuple[UUID | None, str]]:
-        """All that leaves: the domain in whose name, and the address."""
-        for path, addresses in self.leaving.items():
-            for address in addresses:
-                yield self.domain_of(path), address
-
-    def suppress(self, domain_id: UUID, address: str, reason: str) -> None:
-        """The domain doesn't send to this address."""
-        if (domain_id, address) not in self.refusals:
-            self.refusals[domain_id, address] = reason
-            self.failures.append(FailedRecipient(address, "5.7.1", reason, ""))
 
 
 def _passes(path: Path, looping: set[Forwarder]) -> bool:

@@ -12,9 +12,6 @@ from store_api.db.engine import run
 from store_api.db.ids import uuid7
 from store_api.ingest.incoming import Incoming, Outbound
 
-# What a recipient on the suppression list answers (RFC 3463 §3.8).
-SUPPRESSED_STATUS: Final = "5.7.1"
-
 _INSERT_TRANSMISSIONS: Final = """
 INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:paths AS text[]),
@@ -24,15 +21,12 @@ RETURNING id
 """
 
 _INSERT_DELIVERIES: Final = """
-INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, account_id, domain_id,
-                      state, last_reply, last_status, ended_at)
-SELECT id, transmission_id, recipient, domain, now() + make_interval(secs => lifetime), account_id, domain_id,
-       CASE refusal WHEN '' THEN 'queued' ELSE 'failed' END, refusal,
-       CASE refusal WHEN '' THEN '' ELSE :suppressed END, CASE WHEN refusal <> '' THEN now() END
+INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, account_id, domain_id)
+SELECT id, transmission_id, recipient, domain, now() + make_interval(secs => lifetime), account_id, domain_id
 FROM unnest(CAST(:ids AS uuid[]), CAST(:transmissions AS uuid[]), CAST(:recipients AS text[]),
             CAST(:domains AS text[]), CAST(:lifetimes AS float8[]), CAST(:account_ids AS uuid[]),
-            CAST(:domain_ids AS uuid[]), CAST(:refusals AS text[]))
-     AS t (id, transmission_id, recipient, domain, lifetime, account_id, domain_id, refusal)
+            CAST(:domain_ids AS uuid[]))
+     AS t (id, transmission_id, recipient, domain, lifetime, account_id, domain_id)
 """
 
 
@@ -63,7 +57,7 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
 
 
 async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Outbound]) -> None:
-    """Queue the recipients of transmissions that were inserted just now; those with a refusal end as failed."""
+    """Queue the recipients of transmissions that were inserted just now."""
     deliveries = [(outbound, recipient) for outbound in envelopes for recipient in outbound.recipients]
     if not deliveries:
         return
@@ -72,11 +66,9 @@ async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Out
         _INSERT_DELIVERIES,
         ids=[uuid7() for _ in deliveries],
         transmissions=[outbound.transmission_id for outbound, _ in deliveries],
-        recipients=[recipient.address for _, recipient in deliveries],
-        domains=[recipient.address.rpartition("@")[2].lower() for _, recipient in deliveries],
+        recipients=[recipient for _, recipient in deliveries],
+        domains=[recipient.rpartition("@")[2].lower() for _, recipient in deliveries],
         lifetimes=[outbound.lifetime_s for outbound, _ in deliveries],
         account_ids=[outbound.account_id for outbound, _ in deliveries],
         domain_ids=[outbound.domain_id for outbound, _ in deliveries],
-        refusals=[recipient.refusal for _, recipient in deliveries],
-        suppressed=SUPPRESSED_STATUS,
     )

@@ -29,24 +29,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
-    """An address on another server. `refusal`: why it fails at once, without an attempt."""
-
-    address: str
-    refusal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Outbound:
     """The envelope of a message, and those of its recipients who are elsewhere.
 
-    `account_id` and `domain_id`: whose mail it is, and whose suppression list counted.
+    `account_id` and `domain_id`: whose mail it is, and whose suppression list counts.
     """
 
     transmission_id: UUID
     account_id: UUID | None
     reverse_path: str
-    recipients: tuple[Recipient, ...]
+    recipients: tuple[str, ...]
     smtputf8: bool
     lifetime_s: float
     domain_id: UUID | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 import structlog
@@ -12,23 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_proto.srs import Srs
 from mail_runtime.contracts.errors import Refused, StoreError
-from store_api.db.engine import run
 from store_api.directory.expansion import Sender, Submitter
 from store_api.directory.resolve import Resolved, resolve, submitters
 from store_api.ingest.bounces import bounce, bounce_id
 from store_api.ingest.drafts import Arrived, Draft, Path
 from store_api.ingest.envelopes import known_transmissions
 from store_api.ingest.forwarding import forwarded, forwarded_id, forwarding_path
-from store_api.ingest.incoming import Group, Incoming, Outbound, Recipient, Target
+from store_api.ingest.incoming import Group, Incoming, Outbound, Target
 from store_api.mailboxes.quota import Room
 
 log = structlog.get_logger()
-
-_SUPPRESSED: Final = """
-SELECT t.n, s.reason
-FROM unnest(CAST(:domains AS uuid[]), CAST(:addresses AS text[])) WITH ORDINALITY AS t (domain_id, address, n)
-JOIN suppression s ON s.domain_id = t.domain_id AND s.address = t.address
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +92,7 @@ async def _route(
         except StoreError as error:
             plans[place] = error
             del drafts[place]
-    await _suppress(connection, list(drafts.values()))
     return resolved
-
-
-async def _suppress(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:
-    leaving = [(d, domain_id, address) for d in drafts for domain_id, address in d.elsewhere() if domain_id is not None]
-    if not leaving:
-        return
-    rows = await run(
-        connection,
-        _SUPPRESSED,
-        domains=[domain_id for _, domain_id, _ in leaving],
-        addresses=[address.lower() for _, _, address in leaving],
-    )
-    for n, reason in rows:
-        draft, domain_id, address = leaving[n - 1]
-        draft.suppress(domain_id, address, f"the address is on the suppression list: {reason}")
 
 
 async def _bounces(
@@ -166,11 +142,8 @@ def _copy(rules: Rules, draft: Draft, resolved: Resolved, path: Path) -> Incomin
 
 
 def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_path: str) -> Outbound:
-    domain_id = draft.domain_of(path)
     submitter = draft.sender.submitter
-    recipients = tuple(
-        Recipient(address, draft.refusals.get((domain_id, address), "")) for address in draft.leaving.get(path, ())
-    )
-    smtputf8 = draft.arrived.transmission.smtputf8 or not all(recipient.address.isascii() for recipient in recipients)
+    recipients = tuple(draft.leaving.get(path, ()))
+    smtputf8 = draft.arrived.transmission.smtputf8 or not all(address.isascii() for address in recipients)
     account_id = path[-1].account_id if path else submitter.id if submitter else None
-    return Outbound(identifier, account_id, reverse_path, recipients, smtputf8, rules.lifetime_s, domain_id)
+    return Outbound(identifier, account_id, reverse_path, recipients, smtputf8, rules.lifetime_s, draft.domain_of(path))
