@@ -9,10 +9,12 @@ from store_api.api.openapi import known_parameters
 from store_api.api.v1 import (
     accounts,
     aliases,
+    deleted,
     domains,
     mailboxes,
     messages,
     queue,
+    quota,
     suppressions,
     tokens,
 )
@@ -25,6 +27,8 @@ for subject in (
     tokens,
     mailboxes,
     messages,
+    deleted,
+    quota,
     queue,
     suppressions,
 ):

@@ -28,6 +28,8 @@ STATEMENTS = (
     "CREATE INDEX expunged_blob ON expunged (blob_id) WHERE blob_id IS NOT NULL",
     "CREATE INDEX expunged_restorable ON expunged (expunged_at) WHERE blob_id IS NOT NULL",
     "CREATE INDEX expunged_email ON expunged (account_id, email_id) WHERE blob_id IS NOT NULL",
+    """CREATE INDEX expunged_of_account ON expunged (account_id, expunged_at, mailbox_id, uid)
+        WHERE blob_id IS NOT NULL""",
     "CREATE INDEX expunged_purgeable ON expunged (expunged_at) WHERE blob_id IS NULL",
     # `retention_days` NULL: as the domain says for its special use; 0: kept for ever. Of tombstones up to
     # `purged_modseq` some are gone: who knows the mailbox as it was before has to read it anew.
