@@ -79,8 +79,16 @@ class StoreClient:
     # directory
 
     async def authenticate(self, credentials: wire.Credentials) -> wire.Principal:
-        """Raises AuthenticationFailed."""
+        """Raises AuthenticationFailed. TooManyLogins: nothing was checked."""
         return await self._ask("POST", "/authenticate", credentials, wire.Principal)
+
+    async def scram_start(self, start: wire.ScramStart) -> wire.ScramChallenge:
+        """Salt and iteration count; unknown names get some too."""
+        return await self._ask("POST", "/scram/start", start, wire.ScramChallenge)
+
+    async def scram_finish(self, finish: wire.ScramFinish) -> wire.ScramFinished:
+        """Raises AuthenticationFailed: no password of the account made this proof. TooManyLogins."""
+        return await self._ask("POST", "/scram/finish", finish, wire.ScramFinished)
 
     async def resolve(
         self, addresses: list[str], reverse_path: str = "", submitted_by: UUID | None = None

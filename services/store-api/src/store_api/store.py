@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mail_proto.srs import Srs
 from mail_runtime.contracts.store import Outcomes
+from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
@@ -32,7 +33,8 @@ class Store:
     notifier: Notifier
     dispatcher: Dispatcher
     publisher: Publisher
-    passwords: Passwords = field(default_factory=Passwords)
+    passwords: Passwords = field(init=False)
+    logins: Logins = field(init=False)
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)
     rules: Rules = field(init=False)
@@ -40,6 +42,8 @@ class Store:
     removal: Removal = field(init=False)
 
     def __post_init__(self) -> None:
+        self.passwords = Passwords(self.settings.service_token)
+        self.logins = Logins(self.database, self.passwords)
         secret = self.settings.srs_secret or f"srs {self.settings.service_token}"
         self.rules = Rules(Srs(secret.encode()), self.settings.hostname, self.settings.queue_lifetime_s)
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)

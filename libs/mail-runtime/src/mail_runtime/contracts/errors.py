@@ -15,6 +15,14 @@ class AuthenticationFailed(StoreError):
     """Wrong name or password (one error for both, on purpose)."""
 
 
+class TooManyLogins(StoreError):
+    """Too many failures; nothing was checked. Temporary: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP]."""
+
+    def __init__(self, text: str, retry_after_s: float = 60.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class NotFound(StoreError):
     """The mailbox, message or account isn't there (any more)."""
 
@@ -47,6 +55,7 @@ STATUS_OF: dict[type[StoreError], int] = {
     TooLarge: 413,
     Refused: 422,
     TooSoon: 425,
+    TooManyLogins: 429,
     Unavailable: 503,
     OverQuota: 507,
 }

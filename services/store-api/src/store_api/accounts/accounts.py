@@ -6,9 +6,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from mail_proto.addresses import AddressFault, parse_mailbox
-from mail_runtime.contracts.errors import AuthenticationFailed, Conflict, NotFound, Refused
-from mail_runtime.contracts.store import Credentials, Principal
-from store_api.accounts.passwords import Passwords
+from mail_runtime.contracts.errors import Conflict, NotFound, Refused
+from store_api.accounts.passwords import Passwords, check_strength
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.directory.aliases import hold_domain
@@ -22,7 +21,6 @@ FIRST_MAILBOXES: Final = {
     "Sent": "\\Sent",
     "Trash": "\\Trash",
 }
-MIN_PASSWORD_LENGTH: Final = 8
 
 
 async def create_account(
@@ -36,10 +34,9 @@ async def create_account(
         parsed = parse_mailbox(address)
     except AddressFault as fault:
         raise Refused(f"{address!r} is not an address: {fault}") from fault
-    if len(password) < MIN_PASSWORD_LENGTH:
-        raise Refused(f"the password must have at least {MIN_PASSWORD_LENGTH} characters")
+    check_strength(password)
     address = str(parsed).lower()
-    password_hash = await passwords.hash(password)
+    made = await passwords.make(password, passwords.salt(address))
     async with database.transaction() as connection:
         domain_id = await hold_domain(connection, parsed.domain, only)
         alias = await run(connection, "SELECT 1 FROM alias WHERE address = :address", address=address)
@@ -48,13 +45,18 @@ async def create_account(
         account_id: UUID | None = (
             await run(
                 connection,
-                "INSERT INTO account (id, domain_id, address, password_hash)"
-                " VALUES (:id, :domain_id, :address, :password_hash)"
+                "INSERT INTO account (id, domain_id, address, password_hash,"
+                " scram_salt, scram_iterations, scram_stored_key, scram_server_key)"
+                " VALUES (:id, :domain_id, :address, :hash, :salt, :iterations, :stored_key, :server_key)"
                 " ON CONFLICT (address) DO NOTHING RETURNING id",
                 id=uuid7(),
                 domain_id=domain_id,
                 address=address,
-                password_hash=password_hash,
+                hash=made.hash,
+                salt=made.salt,
+                iterations=made.iterations,
+                stored_key=made.verifier and made.verifier.stored_key,
+                server_key=made.verifier and made.verifier.server_key,
             )
         ).scalar()
         if account_id is None:
@@ -90,18 +92,3 @@ async def find_account(
     if row is None:
         raise NotFound(f"there is no account {address}")
     return row
-
-
-async def authenticate(database: Database, passwords: Passwords, credentials: Credentials) -> Principal:
-    """Raises AuthenticationFailed: wrong name, wrong password or disabled, without saying which."""
-    async with database.transaction() as connection:
-        row = (
-            await run(
-                connection,
-                "SELECT id, address, password_hash FROM account WHERE address = :address AND state = 'active'",
-                address=credentials.username.lower().replace("\0", ""),
-            )
-        ).one_or_none()
-    if not await passwords.verify(row.password_hash if row else None, credentials.password) or row is None:
-        raise AuthenticationFailed("the name or the password is wrong")
-    return Principal(account_id=row.id, address=row.address, addresses=[row.address])

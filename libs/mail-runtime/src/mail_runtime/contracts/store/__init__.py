@@ -5,12 +5,17 @@ Fields may be added with a default, never removed: old and new processes talk to
 
 from mail_runtime.contracts.store.contents import BlobIds, Summary
 from mail_runtime.contracts.store.directory import (
+    BearerToken,
     Credentials,
     MaildropLock,
     Principal,
     Protocol,
     RecipientStatus,
     Resolution,
+    ScramChallenge,
+    ScramFinish,
+    ScramFinished,
+    ScramStart,
 )
 from mail_runtime.contracts.store.ingest import Accepted, Transmission
 from mail_runtime.contracts.store.mailboxes import (
@@ -43,6 +48,7 @@ __all__ = [
     "Accepted",
     "AppendHeader",
     "Appended",
+    "BearerToken",
     "BlobIds",
     "ChangeMailbox",
     "Changes",
@@ -71,6 +77,10 @@ __all__ = [
     "Resolution",
     "Retrieve",
     "RetrievePiece",
+    "ScramChallenge",
+    "ScramFinish",
+    "ScramFinished",
+    "ScramStart",
     "StoreFlags",
     "Subscribe",
     "Summary",

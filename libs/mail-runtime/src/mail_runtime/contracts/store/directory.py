@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-Protocol = Literal["smtp", "imap", "pop3"]
+Protocol = Literal["smtp", "imap", "pop3", "api"]
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,51 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RecipientStatus = Literal["local", "remote", "unknown", "over_quota", "disabled", "not_permitted", "loop", "too_many"]
+
+
+class ScramStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody begins SCRAM-SHA-256 (RFC 5802)."""
+
+    username: str
+
+
+class ScramChallenge(msgspec.Struct, frozen=True, kw_only=True):
+    """One salt and iteration count for all passwords of the account."""
+
+    salt: bytes
+    iterations: int
+
+
+class ScramFinish(msgspec.Struct, frozen=True, kw_only=True):
+    """A proof to check against the verifiers, which never leave the store."""
+
+    username: str
+    auth_message: bytes
+    proof: bytes
+    protocol: Protocol
+    peer: str
+
+    def __repr__(self) -> str:
+        return f"ScramFinish({self.username!r}, …)"
+
+
+class ScramFinished(msgspec.Struct, frozen=True):
+    """The proof was right; the signature proves to the client that the server knows the password too."""
+
+    principal: Principal
+    signature: bytes
+
+
+class BearerToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token (RFC 7628); `username` is empty where the client leaves it to the token."""
+
+    username: str
+    token: str
+    protocol: Protocol
+    peer: str
+
+    def __repr__(self) -> str:
+        return f"BearerToken({self.username!r}, …)"
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):

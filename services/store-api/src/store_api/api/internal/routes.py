@@ -8,9 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from store_api.accounts.accounts import authenticate
 from store_api.api.access import TheStore, require_service
-from store_api.api.internal import mailboxes, maildrops
+from store_api.api.internal import logins, mailboxes, maildrops
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.questions import check_sender, recipients
 from store_api.ingest.submission import accept
@@ -20,17 +19,12 @@ from store_api.queue.claims import claim
 router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(require_service)])
 router.include_router(mailboxes.router)
 router.include_router(maildrops.router)
+router.include_router(logins.router)
 
 
 @router.get("/ready", status_code=204)
 async def get_ready(store: TheStore) -> None:
     await store.ready()
-
-
-@router.post("/authenticate")
-async def post_authenticate(store: TheStore, request: Request) -> Response:
-    credentials = await read_value(request, wire.Credentials)
-    return packed(await authenticate(store.database, store.passwords, credentials))
 
 
 @router.post("/resolve")

@@ -36,16 +36,24 @@ STATEMENTS = (
         expires_at timestamptz,
         last_used_at timestamptz
     )""",
-    # Failures of one account from one network, or of one network (account ''), in a sliding window.
+    # Failures of one account from one network, of one network (account ''), and of one account from networks that it
+    # doesn't know (network ''). `before_at` is the last failure but one.
     """CREATE UNLOGGED TABLE login_failure (
         account text NOT NULL,
         network text NOT NULL,
         failures integer NOT NULL,
-        first_at timestamptz NOT NULL DEFAULT now(),
+        before_at timestamptz,
         last_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (account, network)
     )""",
     "CREATE INDEX login_failure_last ON login_failure (last_at)",
+    # Networks that an account has logged in from.
+    """CREATE TABLE login_network (
+        account_id uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+        network text NOT NULL,
+        last_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (account_id, network)
+    )""",
     """CREATE TABLE idempotency_key (
         actor text NOT NULL,
         key text NOT NULL,
