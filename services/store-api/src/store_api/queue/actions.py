@@ -1,19 +1,23 @@
 """What an administrator does to the queue: try now, hold, release, cancel.
 
-One statement however many deliveries it concerns. A delivery that a worker is sending at this moment (a lease that
+One statement for up to 20,000 deliveries. A delivery that a worker is sending at this moment (a lease that
 runs) is left alone: what happens to it is the worker's to report.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import Database, run
 from store_api.queue.listing import Selection
 
 Action = Literal["retry", "hold", "release", "cancel"]
+
+# Rows of one statement: a second or two.
+BATCH: Final = 20_000
 
 _FREE: Final = "(d.lease IS NULL OR d.lease_until <= now())"
 _NOW: Final = "next_attempt_at = now(), publish_after = now(), lease = NULL, lease_until = NULL"
@@ -30,19 +34,45 @@ _EFFECTS: Final[dict[Action, tuple[str, str]]] = {
 }
 
 
-async def act(connection: AsyncConnection, action: Action, selection: Selection) -> int:
-    """Returns how many deliveries it concerned. Rows are locked in the order of ids, as claims do."""
+async def act(database: Database, action: Action, selection: Selection) -> int:
+    """Returns how many deliveries it concerned.
+
+    100,000 of them take seconds, so they come in statements of `BATCH`, each its own transaction. Raises Unavailable:
+    a part may be done; repeating does the rest.
+    """
+    total, after = 0, UUID(int=0)
+    while True:
+        async with database.transaction() as connection:
+            changed, last = await _act_after(connection, action, selection, after)
+        total += changed
+        if last is None:
+            return total
+        after = last
+
+
+async def _act_after(
+    connection: AsyncConnection, action: Action, selection: Selection, after: UUID
+) -> tuple[int, UUID | None]:
+    """(how many were changed, the last of them or None: there are no more). Rows are locked in the order of ids,
+    as claims do.
+    """
     possible, effect = _EFFECTS[action]
     where, values = selection.where()
-    changed = await run(
-        connection,
-        f"""
-        WITH chosen AS MATERIALIZED (
-            SELECT d.id FROM delivery d JOIN transmission t ON t.id = d.transmission_id
-            WHERE {possible} AND {_FREE} AND {where} ORDER BY d.id FOR UPDATE OF d
+    row = (
+        await run(
+            connection,
+            f"""
+            WITH chosen AS MATERIALIZED (
+                SELECT d.id FROM delivery d {selection.join()}
+                WHERE {possible} AND {_FREE} AND {where} AND d.id > :after ORDER BY d.id LIMIT :batch FOR UPDATE OF d
+            ), changed AS (
+                UPDATE delivery SET {effect} FROM chosen WHERE delivery.id = chosen.id RETURNING delivery.id
+            )
+            SELECT count(*) AS changed, (SELECT id FROM chosen ORDER BY id DESC LIMIT 1) AS last FROM changed
+            """,
+            **values,
+            after=after,
+            batch=BATCH,
         )
-        UPDATE delivery SET {effect} FROM chosen WHERE delivery.id = chosen.id
-        """,
-        **values,
-    )
-    return changed.rowcount
+    ).one()
+    return row.changed, row.last if row.changed == BATCH else None

@@ -43,6 +43,10 @@ class Selection:
     sender: str | None = None
     transmission_id: UUID | None = None
 
+    def join(self) -> str:
+        """What the conditions need besides `delivery d`."""
+        return "" if self.sender is None else "JOIN transmission t ON t.id = d.transmission_id"
+
     def where(self) -> tuple[str, dict[str, Any]]:
         """(conditions on `d` and `t`, their values)."""
         conditions: list[str] = ["true"]

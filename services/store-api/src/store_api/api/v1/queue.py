@@ -134,8 +134,8 @@ async def post_action(store: TheStore, actor: DomainAdmin, action: Action, chose
         chosen.sender,
     )
     detail = chosen.model_dump(exclude_none=True, mode="json")
+    changed = await act(store.database, action, selection)
     async with store.database.transaction() as connection:
-        changed = await act(connection, action, selection)
         await record(connection, actor.name, f"queue.{action}", "queue", actor.domain_id, changed=changed, **detail)
     store.dispatcher.wake()
     return Acted(changed=changed)
@@ -148,8 +148,9 @@ async def post_delivery_action(
     """Try now, hold, release or cancel one delivery. 409: a worker is sending it, or its state doesn't allow it."""
     async with store.database.transaction() as connection:
         row = await read_delivery(connection, actor.domain_id, delivery_id)
-        if not await act(connection, action, Selection(actor.domain_id, ids=(delivery_id,))):
-            raise Refusal("conflict", f"what is {row.state} can't be changed so: {action}")
+    if not await act(store.database, action, Selection(actor.domain_id, ids=(delivery_id,))):
+        raise Refusal("conflict", f"what is {row.state} can't be changed so: {action}")
+    async with store.database.transaction() as connection:
         await record(
             connection, actor.name, f"queue.{action}", row.recipient, row.domain_id, delivery_id=str(delivery_id)
         )
