@@ -10,6 +10,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from store_api.api.problems import problem
 
 MAX_JSON_OCTETS: Final = 1_048_576
+# Some ten thousand rows of a backup.
+MAX_ROWS_OCTETS: Final = 16 * 1_048_576
+# What frames add to the largest message.
+FRAME_OCTETS: Final = 65_536
+
+
+def body_limit(path: str, max_message_octets: int) -> int:
+    """How many octets a request to that path may have."""
+    if path == "/v1/import/rows":
+        return MAX_ROWS_OCTETS
+    if path == "/v1/import/blobs":
+        return max_message_octets + FRAME_OCTETS
+    return MAX_JSON_OCTETS
 
 
 class BodyLimit:
@@ -24,8 +37,9 @@ class BodyLimit:
             if "transfer-encoding" in headers:
                 await problem(411, "say the length of the body: Content-Length")(scope, receive, send)
                 return
-            if int(headers.get("content-length", "0")) > MAX_JSON_OCTETS:
-                detail = f"the body may have {MAX_JSON_OCTETS} octets"
+            limit = body_limit(scope["path"], scope["app"].state.store.settings.max_message_octets)
+            if int(headers.get("content-length", "0")) > limit:
+                detail = f"the body may have {limit} octets"
                 await problem(413, detail, {"Connection": "close"})(scope, receive, send)
                 return
         await self._app(scope, receive, send)

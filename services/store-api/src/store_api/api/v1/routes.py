@@ -17,6 +17,7 @@ from store_api.api.v1 import (
     quota,
     suppressions,
     tokens,
+    transfer,
 )
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated), Depends(known_parameters)])
@@ -25,6 +26,7 @@ for subject in (
     accounts,
     aliases,
     tokens,
+    transfer,
     mailboxes,
     messages,
     deleted,

@@ -1,0 +1,1 @@
+"""Moving whole systems: rows and octets out and in again, with their ids."""
