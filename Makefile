@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast lint fix bench-deliver bench-store up down containers-check clean
+.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store up down containers-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -33,6 +33,9 @@ run: $(STAMP) ## start Postroom here, with everything it needs (S3=1: bodies in 
 
 demo: $(STAMP) ## watch a message go from Alice to Bill's server, and the answer arrive by push
 	@exec $(BIN)/python -m postroom_cli demo
+
+migrate: $(STAMP) ## bring the schema of the database DATABASE_URL up to date; any number may do so at once
+	@exec $(BIN)/python -m store_api migrate
 
 test: $(STAMP) ## all tests: units, the store, the whole system
 	$(BIN)/python -m pytest -q

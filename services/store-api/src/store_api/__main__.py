@@ -1,9 +1,10 @@
-"""Start the store: `python -m store_api`."""
+"""Start the store: `python -m store_api`; or only bring the schema up to date: `python -m store_api migrate`."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -24,7 +25,7 @@ from store_api.db.migrate import migrate
 from store_api.events.notifier import Notifier
 from store_api.events.publisher import Publisher
 from store_api.queue.dispatcher import Dispatcher
-from store_api.settings import Settings
+from store_api.settings import MigrationSettings, Settings
 from store_api.store import Store
 
 log = structlog.get_logger()
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 RETRY_S: Final = 0.25
 GRACEFUL_STOP_S: Final = 8
 BACKLOG: Final = 1024
+# How long `migrate` waits for a database that doesn't answer.
+MIGRATION_PATIENCE_S: Final = 60
 
 
 class _Server(uvicorn.Server):
@@ -47,7 +50,7 @@ async def _prepare(store: Store) -> None:
     while True:
         try:
             if store.settings.migrate_on_start:
-                await migrate(store.database)
+                await migrate(store.database.url)
             await store.ready()
             return
         except Unavailable as error:
@@ -113,8 +116,35 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             log.info("stopped_while_waiting")
 
 
+async def _migrate(settings: MigrationSettings) -> None:
+    """Raises Unavailable: the database didn't answer for a minute."""
+    async with asyncio.timeout(MIGRATION_PATIENCE_S) as patience:
+        while True:
+            try:
+                # What runs is let run: only waiting for the database is bounded.
+                await migrate(settings.database_url, started=lambda: patience.reschedule(None))
+                return
+            except Unavailable as error:
+                log.info("waiting", error=str(error), cause=repr(error.__cause__))
+                await asyncio.sleep(RETRY_S)
+
+
+def _main_migrate() -> None:
+    settings = settings_or_exit(MigrationSettings)
+    logs.configure("store-api", settings.log_level)
+    try:
+        asyncio.run(_migrate(settings))
+    except TimeoutError:
+        sys.exit("migrate: the database doesn't answer: look at DATABASE_URL, and whether it runs")
+
+
 def main() -> None:
     """Entry of the process."""
+    if sys.argv[1:] == ["migrate"]:
+        _main_migrate()
+        return
+    if sys.argv[1:]:
+        sys.exit("usage: python -m store_api [migrate]")
     settings = settings_or_exit(Settings)
     logs.configure("store-api", settings.log_level)
     run_service("store-api", lambda stopping: serve(settings, stopping))

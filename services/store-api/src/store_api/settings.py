@@ -58,3 +58,11 @@ class Settings:
             raise SettingsError(f"POSTROOM_BLOB_KEY: {error}") from None
         if not 0 <= self.zstd_level <= 22:
             raise SettingsError(f"POSTROOM_ZSTD_LEVEL={self.zstd_level}: write a level from 1 to 22, or 0 for none")
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationSettings:
+    """What `python -m store_api migrate` needs."""
+
+    database_url: str = setting("DATABASE_URL", "where Postgres is: postgresql://user:password@host/name", secret=True)
+    log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")

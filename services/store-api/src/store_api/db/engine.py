@@ -29,13 +29,14 @@ def async_url(url: str) -> str:
 class Database:
     """A pool of connections to Postgres; safe for concurrent use."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> None:
+        self.url = url
         self.engine: AsyncEngine = create_async_engine(
             async_url(url),
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_S,
-            connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": STATEMENT_TIMEOUT_S},
+            connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": statement_timeout_s},
         )
 
     @asynccontextmanager
