@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from mail_testkit.running import RunningPostroom
+from mail_testkit.running import PASSWORD, RunningPostroom
 from postroom_cli.__main__ import app
 
 Postroom = Callable[..., Result]
@@ -106,3 +107,17 @@ def test_without_a_token(typed: Postroom, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_a_size_that_is_none(typed: Postroom, domain: str) -> None:
     assert "500M, 2G, or none" in typed("domains", "set", domain, "--quota-octets", "much", code=2).stderr
+
+
+def test_the_queue(typed: Postroom, postroom: RunningPostroom) -> None:
+    recipient = f"{uuid.uuid4().hex}@nowhere.invalid"
+    with smtplib.SMTP(postroom.host, postroom.ports["submission"], timeout=30) as client:
+        client.login(f"alice@{postroom.domain}", PASSWORD)
+        client.sendmail(f"alice@{postroom.domain}", [recipient], b"Subject: to nowhere\r\n\r\n")
+    [delivery] = told(typed("queue", "list", "--recipient", recipient, "--json"))
+    assert recipient in typed("queue", "list", "--domain", "nowhere.invalid").stdout
+    assert recipient in typed("queue", "show", delivery["id"]).stdout
+    cancelled = told(typed("queue", "cancel", "--recipient", recipient, "--json"))["changed"]
+    [after] = told(typed("queue", "list", "--recipient", recipient, "--json"))
+    assert after["state"] == "cancelled" if cancelled else after["state"] in {"failed", "sending"}
+    assert "say which" in typed("queue", "hold", code=1).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -14,6 +15,8 @@ MAX_JSON_OCTETS: Final = 1_048_576
 MAX_ROWS_OCTETS: Final = 16 * 1_048_576
 # What frames add to the largest message.
 FRAME_OCTETS: Final = 65_536
+# Routes whose body is a message.
+_MESSAGES: Final = re.compile(r"/v1/accounts/[^/]+/mailboxes/[^/]+/messages")
 
 
 def body_limit(path: str, max_message_octets: int) -> int:
@@ -22,6 +25,8 @@ def body_limit(path: str, max_message_octets: int) -> int:
         return MAX_ROWS_OCTETS
     if path == "/v1/import/blobs":
         return max_message_octets + FRAME_OCTETS
+    if _MESSAGES.fullmatch(path):
+        return max_message_octets
     return MAX_JSON_OCTETS
 
 

@@ -9,6 +9,7 @@ from store_api.api.openapi import known_parameters
 from store_api.api.v1 import (
     accounts,
     aliases,
+    appending,
     deleted,
     domains,
     mailboxes,
@@ -31,6 +32,7 @@ for subject in (
     messages,
     deleted,
     quota,
+    appending,
     queue,
     suppressions,
 ):
