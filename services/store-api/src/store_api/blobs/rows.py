@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.blobs.metrics import BODY_OCTETS
@@ -16,12 +17,22 @@ WITH packs AS (
     INSERT INTO pack (object_key, octets, live_octets)
     SELECT * FROM unnest(CAST(:packs AS text[]), CAST(:octets AS bigint[]), CAST(:live AS bigint[]))
 )
-INSERT INTO blob (id, object_key, object_offset, length, sha256, stored_length, encoding, data_key, key_id, summary)
+INSERT INTO blob (id, object_key, object_offset, length, sha256, stored_length, encoding, data_key, key_id, summary,
+                  attachments)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:offsets AS bigint[]),
                      CAST(:lengths AS bigint[]), CAST(:hashes AS bytea[]), CAST(:stored AS bigint[]),
                      CAST(:encodings AS text[]), CAST(:data_keys AS bytea[]), CAST(:key_ids AS text[]),
-                     CAST(:summaries AS bytea[]))
+                     CAST(:summaries AS bytea[]), CAST(:attachments AS integer[]))
 """
+
+
+class _Attachments(msgspec.Struct):
+    """The field of a summary that lists are filtered by; the others are skipped."""
+
+    attachments: int = 0
+
+
+_attachments: Final = msgspec.msgpack.Decoder(_Attachments).decode
 
 
 async def insert_blobs(connection: AsyncConnection, written: Sequence[WrittenBlob], summaries: Sequence[bytes]) -> None:
@@ -52,6 +63,7 @@ async def insert_blobs(connection: AsyncConnection, written: Sequence[WrittenBlo
         data_keys=[blob.data_key for blob in written],
         key_ids=[blob.key_id for blob in written],
         summaries=list(summaries),
+        attachments=[_attachments(summary).attachments for summary in summaries],
     )
     BODY_OCTETS.labels("received").inc(sum(blob.length for blob in written))
     BODY_OCTETS.labels("stored").inc(sum(blob.stored_octets for blob in written))

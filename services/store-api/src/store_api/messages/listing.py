@@ -1,4 +1,4 @@
-"""Messages as the REST API shows them."""
+"""Lists of messages: filtered, newest first, with what was parsed of each."""
 
 from __future__ import annotations
 
@@ -9,76 +9,107 @@ from uuid import UUID
 
 import msgspec
 
-from mail_proto.message import headers
-from mail_runtime.contracts.errors import NotFound
+from mail_proto.message.summary import summarize
 from mail_runtime.contracts.store import Summary
 from store_api.db.engine import Database, run
 from store_api.mailboxes.mailboxes import read_mailbox
 
-_COLUMNS: Final = "m.email_id, m.uid, m.octets, m.flags, m.internal_date, m.blob_id, b.summary"
+COLUMNS: Final = (
+    "m.email_id, m.mailbox_id, m.uid, m.thread_id, m.octets, m.flags, m.modseq, m.internal_date, m.blob_id, b.summary"
+)
+# Copies of one message share its id, and come in one mailbox after the other.
+Key = tuple[UUID, UUID, int]
+
+_OF_MAILBOX: Final = "AND m.mailbox_id = :mailbox_id"
+_ORDER_OF_MAILBOX: Final = "AND (CAST(:uid AS bigint) IS NULL OR m.uid < :uid) ORDER BY m.uid DESC LIMIT :limit"
+# Ids are given out on arrival and sort by time (UUIDv7).
+_ORDER_OF_ACCOUNT: Final = (
+    "AND (CAST(:email_id AS uuid) IS NULL OR (m.email_id, m.mailbox_id, m.uid) < (:email_id, :before_id, :uid))"
+    " ORDER BY m.email_id DESC, m.mailbox_id DESC, m.uid DESC LIMIT :limit"
+)
+_CONDITIONS: Final = {
+    "thread_id": "AND m.thread_id = :thread_id",
+    "seen": "AND ('\\Seen' = ANY (m.flags)) = :seen",
+    "flagged": "AND ('\\Flagged' = ANY (m.flags)) = :flagged",
+    "since": "AND m.internal_date >= :since",
+    "before": "AND m.internal_date < :before",
+    "has_attachment": "AND (coalesce(b.attachments, 0) > 0) = :has_attachment",
+}
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of `contracts.store.Summary` that lists show; decoding skips the others."""
+
+    sent_date: int | None = None
+    message_id: str = ""
+    references: list[str] = []
+    subject: str = ""
+    senders: list[tuple[str, str]] = []
+    to: list[tuple[str, str]] = []
+    cc: list[tuple[str, str]] = []
+    preview: str | None = None
+    attachments: int = 0
+
+
+_listed: Final = msgspec.msgpack.Decoder(Listed).decode
 
 
 @dataclass(frozen=True, slots=True)
-class ListedMessage:
-    """A message with what was parsed from it. `internal_date`: seconds since the epoch."""
+class Filters:
+    """What is listed; None: it doesn't matter. Times are those of arrival, in seconds since the epoch."""
 
-    email_id: UUID
-    uid: int
-    octets: int
-    flags: Sequence[str]
-    internal_date: int
-    blob_id: UUID
-    summary: Summary
-
-    def header(self, name: bytes) -> str:
-        """The decoded value of a header field, empty where there is none."""
-        return headers.decode(headers.field(self.summary.header, name) or b"")
-
-
-def _listed(row: Any) -> ListedMessage:
-    return ListedMessage(
-        email_id=row.email_id,
-        uid=row.uid,
-        octets=row.octets,
-        flags=row.flags,
-        internal_date=row.internal_date,
-        blob_id=row.blob_id,
-        summary=msgspec.msgpack.decode(row.summary, type=Summary),
-    )
+    mailbox_id: UUID | None = None
+    thread_id: UUID | None = None
+    seen: bool | None = None
+    flagged: bool | None = None
+    since: int | None = None
+    before: int | None = None
+    has_attachment: bool | None = None
 
 
 async def list_messages(
-    database: Database, account_id: UUID, mailbox_id: UUID, before_uid: int | None, limit: int
-) -> list[ListedMessage]:
-    """Newest first, below `before_uid`. Raises NotFound: the mailbox."""
+    database: Database, account_id: UUID, filters: Filters, after: Key | None, limit: int
+) -> list[Any]:
+    """Rows of `COLUMNS`, newest first, behind the row with that key. Raises NotFound: the mailbox."""
+    wanted = {name: value for name in _CONDITIONS if (value := getattr(filters, name)) is not None}
+    where = [_CONDITIONS[name] for name in wanted]
+    email_id, before_id, uid = after or (None, None, None)
+    if filters.mailbox_id is None:
+        where.append(_ORDER_OF_ACCOUNT)
+        wanted |= {"email_id": email_id, "before_id": before_id, "uid": uid}
+    else:
+        where[:0] = [_OF_MAILBOX]
+        where.append(_ORDER_OF_MAILBOX)
+        wanted |= {"mailbox_id": filters.mailbox_id, "uid": uid}
+    sql = f"SELECT {COLUMNS} FROM message m JOIN blob b ON b.id = m.blob_id WHERE m.account_id = :account_id "
     async with database.transaction() as connection:
-        await read_mailbox(connection, account_id, mailbox_id)
-        rows = await run(
-            connection,
-            f"SELECT {_COLUMNS} FROM message m JOIN blob b ON b.id = m.blob_id"
-            " WHERE m.account_id = :account_id AND m.mailbox_id = :mailbox_id"
-            " AND (CAST(:before_uid AS bigint) IS NULL OR m.uid < :before_uid)"
-            " ORDER BY m.uid DESC LIMIT :limit",
-            account_id=account_id,
-            mailbox_id=mailbox_id,
-            before_uid=before_uid,
-            limit=limit,
-        )
-        return [_listed(row) for row in rows]
+        if filters.mailbox_id is not None:
+            await read_mailbox(connection, account_id, filters.mailbox_id)
+        rows = await run(connection, sql + " ".join(where), account_id=account_id, limit=limit, **wanted)
+        return list(rows)
 
 
-async def read_message(database: Database, account_id: UUID, email_id: UUID) -> ListedMessage:
-    """Raises NotFound."""
-    async with database.transaction() as connection:
-        row = (
-            await run(
-                connection,
-                f"SELECT {_COLUMNS} FROM message m JOIN blob b ON b.id = m.blob_id"
-                " WHERE m.account_id = :account_id AND m.email_id = :email_id LIMIT 1",
-                account_id=account_id,
-                email_id=email_id,
-            )
-        ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such message")
-    return _listed(row)
+def key_of(row: Any) -> Key:
+    """Where a page ends that has this row last."""
+    return (row.email_id, row.mailbox_id, row.uid)
+
+
+def read_listed(summary: bytes) -> Listed:
+    """What lists show. Of a summary that was made before there were previews, what its header says."""
+    listed = _listed(summary)
+    if listed.preview is not None:
+        return listed
+    kept = msgspec.msgpack.decode(summary, type=Summary)
+    again = summarize(kept.header)
+    return Listed(
+        sent_date=kept.sent_date,
+        message_id=again.message_id,
+        references=again.references,
+        subject=again.subject,
+        senders=again.senders,
+        to=again.to,
+        cc=again.cc,
+        preview="",
+    )
+
+

@@ -12,6 +12,8 @@ STATEMENTS = (
         ADD COLUMN data_key bytea,
         ADD COLUMN key_id text,
         ADD COLUMN created_at timestamptz NOT NULL DEFAULT now()""",
+    # How many parts are to be saved rather than read, as in `summary`; NULL: stored by an earlier version.
+    "ALTER TABLE blob ADD COLUMN attachments integer",
     "CREATE INDEX blob_object ON blob (object_key)",
     # Octets of an object in all, and of those that a blob still claims.
     """CREATE TABLE pack (

@@ -1,0 +1,74 @@
+"""Messages by their ids: which mailboxes they are in.
+
+A copy has the id of the message that it was made from (RFC 8474 §5.1): one id can name a message in several mailboxes,
+or twice in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from mail_runtime.contracts.errors import Conflict, NotFound
+from store_api.db.engine import Database, run
+from store_api.mailboxes.mailboxes import read_mailbox
+from store_api.messages.listing import COLUMNS
+
+_FIND: Final = f"""
+SELECT {COLUMNS} FROM message m JOIN blob b ON b.id = m.blob_id
+WHERE m.account_id = :account_id AND m.email_id = :email_id
+  AND (CAST(:mailbox_id AS uuid) IS NULL OR m.mailbox_id = :mailbox_id)
+ORDER BY m.mailbox_id, m.uid
+"""
+
+_UIDS: Final = """
+SELECT email_id, uid FROM message
+WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND email_id = ANY (CAST(:ids AS uuid[]))
+ORDER BY uid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Messages of one mailbox by id, and the ids that aren't in it. A message can be there twice."""
+
+    uids: dict[UUID, list[int]]
+    missing: list[UUID]
+
+    @property
+    def all_uids(self) -> list[int]:
+        return sorted(uid for uids in self.uids.values() for uid in uids)
+
+
+async def find_rows(
+    database: Database, account_id: UUID, email_id: UUID, mailbox_id: UUID | None = None
+) -> Sequence[Any]:
+    """The rows of a message, one for each mailbox that it is in. Raises NotFound."""
+    async with database.transaction() as connection:
+        rows = (
+            await run(connection, _FIND, account_id=account_id, email_id=email_id, mailbox_id=mailbox_id)
+        ).all()
+    if not rows:
+        raise NotFound("there is no such message")
+    return rows
+
+
+async def find_one(database: Database, account_id: UUID, email_id: UUID, mailbox_id: UUID | None = None) -> Any:
+    """The row of a message. Raises NotFound; Conflict: it is in several mailboxes and none was named."""
+    rows = await find_rows(database, account_id, email_id, mailbox_id)
+    if len({row.mailbox_id for row in rows}) > 1:
+        raise Conflict("the message is in several mailboxes: say which, with mailbox_id")
+    return rows[0]
+
+
+async def find_uids(database: Database, account_id: UUID, mailbox_id: UUID, ids: Sequence[UUID]) -> Found:
+    """Where messages are in a mailbox. Raises NotFound: the mailbox."""
+    async with database.transaction() as connection:
+        await read_mailbox(connection, account_id, mailbox_id)
+        rows = await run(connection, _UIDS, account_id=account_id, mailbox_id=mailbox_id, ids=list(ids))
+        uids: dict[UUID, list[int]] = {}
+        for email_id, uid in rows:
+            uids.setdefault(email_id, []).append(uid)
+    return Found(uids, [email_id for email_id in dict.fromkeys(ids) if email_id not in uids])
