@@ -81,7 +81,8 @@ async def test_reading_mail(rest: aiohttp.ClientSession, store: StoreClient, acc
             break
     assert uids == [3, 2, 1]
     first = page["items"][0]
-    assert (first["subject"], first["sender"], first["flags"]) == ("hé", "Zü <a@remote.test>", ["\\Seen"])
+    sender = {"name": "Zü", "address": "a@remote.test"}
+    assert (first["subject"], first["from"], first["flags"]) == ("hé", [sender], ["\\Seen"])
     async with rest.get(f"{base}/messages/{first['id']}/raw") as response:
         assert response.content_type == "message/rfc822"
         assert await response.read() == MESSAGE

@@ -46,14 +46,17 @@ def describe(octets: Octets, root: Part) -> list[DescribedPart]:
     for part in walk(root):
         length = min(part.body_start - part.header_start, MAX_HEADER_OCTETS, unread)
         unread -= length
-        values = first_values(octets[part.header_start : part.header_start + length])
-        shown = values.get(b"content-disposition")
-        described.append(
-            DescribedPart(
-                part, values, media_type(values.get(b"content-type")), None if shown is None else disposition(shown)
-            )
-        )
+        described.append(describe_part(part, octets[part.header_start : part.header_start + length]))
     return described
+
+
+def describe_part(part: Part, header: bytes) -> DescribedPart:
+    """A part with what its header says."""
+    values = first_values(header)
+    shown = values.get(b"content-disposition")
+    return DescribedPart(
+        part, values, media_type(values.get(b"content-type")), None if shown is None else disposition(shown)
+    )
 
 
 def listed_addresses(values: dict[bytes, bytes]) -> Listed:

@@ -21,7 +21,7 @@ def section(
     """
     if not path:
         return octets[:] if text is None else _of_message(octets, root, text, fields)
-    part = _find(root, path)
+    part = find_part(root, path)
     if part is None:
         return None
     if text is None:
@@ -33,7 +33,7 @@ def section(
     return _of_message(octets, part.children[0], text, fields)
 
 
-def _find(root: Part, path: tuple[int, ...]) -> Part | None:
+def find_part(root: Part, path: tuple[int, ...]) -> Part | None:
     """The part numbered `path`. A message that is no multipart has one part, its body."""
     container: Part | None = root
     part = root

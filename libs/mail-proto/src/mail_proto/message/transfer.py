@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 from typing import Final
 
+_MAX_LINE_OCTETS: Final = 1_048_576
 _NOT_BASE64: Final = bytes(
     octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
@@ -30,6 +31,36 @@ def decoded(octets: bytes, encoding: str) -> bytes:
     if encoding in ("x-uuencode", "uuencode", "x-uue"):
         return _uuencoded(octets)
     return octets
+
+
+class Decoder:
+    """Decodes a body that comes in pieces, with little in memory. Encodings other than these pass unchanged."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding if encoding in ("base64", "quoted-printable") else ""
+        self._rest = b""
+
+    def add(self, octets: bytes) -> bytes:
+        """What is certain after one more piece."""
+        if not self._encoding:
+            return octets
+        if self._encoding == "base64":
+            letters = self._rest + octets.translate(None, _NOT_BASE64)
+            whole = len(letters) - len(letters) % 4
+            self._rest = letters[whole:]
+            return base64_octets(letters[:whole])
+        # A line belongs together; one that is too long for memory is cut where nothing is escaped.
+        octets = self._rest + octets
+        whole = octets.rfind(b"\n") + 1
+        if not whole and len(octets) > _MAX_LINE_OCTETS:
+            whole = len(octets) - 3 if b"=" in octets[-3:] else len(octets)
+        self._rest = octets[whole:]
+        return binascii.a2b_qp(octets[:whole])
+
+    def end(self) -> bytes:
+        """The rest, when there are no more pieces."""
+        rest, self._rest = self._rest, b""
+        return decoded(rest, self._encoding)
 
 
 def _uuencoded(octets: bytes) -> bytes:

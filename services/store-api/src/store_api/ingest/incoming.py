@@ -102,15 +102,5 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 def scan(octets: Octets, blob_id: UUID) -> Scanned:
     """Parse a message. Never raises, whatever the octets."""
-    parsed = summarize(octets if isinstance(octets, bytes) else bytes(octets))
-    summary = Summary(
-        blob_id=blob_id,
-        octets=parsed.octets,
-        envelope=parsed.envelope,
-        body=parsed.body,
-        bodystructure=parsed.bodystructure,
-        header=parsed.header,
-        root=parsed.root,
-        sent_date=parsed.sent_date,
-    )
-    return Scanned(_encode(summary), references(parsed.header))
+    parsed = summarize(octets)
+    return Scanned(_encode(Summary.of(blob_id, parsed)), references(parsed.header))

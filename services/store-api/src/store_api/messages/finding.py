@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mail_runtime.contracts.errors import Conflict, NotFound
 from store_api.db.engine import Database, run
-from store_api.mailboxes.mailboxes import read_mailbox
 from store_api.messages.listing import COLUMNS
 
 _FIND: Final = f"""
@@ -24,7 +25,7 @@ ORDER BY m.mailbox_id, m.uid
 """
 
 _UIDS: Final = """
-SELECT email_id, uid FROM message
+SELECT email_id, uid, modseq FROM message
 WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND email_id = ANY (CAST(:ids AS uuid[]))
 ORDER BY uid
 """
@@ -32,14 +33,12 @@ ORDER BY uid
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Messages of one mailbox by id, and the ids that aren't in it. A message can be there twice."""
+    """Messages of one mailbox: their uids and modseqs (a message can be there twice), and the ids that aren't in it."""
 
-    uids: dict[UUID, list[int]]
+    ids: list[UUID]
     missing: list[UUID]
-
-    @property
-    def all_uids(self) -> list[int]:
-        return sorted(uid for uids in self.uids.values() for uid in uids)
+    uids: list[int]
+    modseqs: list[int]
 
 
 async def find_rows(
@@ -47,28 +46,29 @@ async def find_rows(
 ) -> Sequence[Any]:
     """The rows of a message, one for each mailbox that it is in. Raises NotFound."""
     async with database.transaction() as connection:
-        rows = (
-            await run(connection, _FIND, account_id=account_id, email_id=email_id, mailbox_id=mailbox_id)
-        ).all()
+        rows = (await run(connection, _FIND, account_id=account_id, email_id=email_id, mailbox_id=mailbox_id)).all()
     if not rows:
         raise NotFound("there is no such message")
     return rows
 
 
-async def find_one(database: Database, account_id: UUID, email_id: UUID, mailbox_id: UUID | None = None) -> Any:
-    """The row of a message. Raises NotFound; Conflict: it is in several mailboxes and none was named."""
-    rows = await find_rows(database, account_id, email_id, mailbox_id)
-    if len({row.mailbox_id for row in rows}) > 1:
+async def find_mailbox(database: Database, account_id: UUID, email_id: UUID, mailbox_id: UUID | None) -> UUID:
+    """The mailbox that a message is in. Raises NotFound; Conflict: it is in several and none was named."""
+    mailboxes = {row.mailbox_id for row in await find_rows(database, account_id, email_id, mailbox_id)}
+    if len(mailboxes) > 1:
         raise Conflict("the message is in several mailboxes: say which, with mailbox_id")
-    return rows[0]
+    found: UUID = mailboxes.pop()
+    return found
 
 
-async def find_uids(database: Database, account_id: UUID, mailbox_id: UUID, ids: Sequence[UUID]) -> Found:
-    """Where messages are in a mailbox. Raises NotFound: the mailbox."""
-    async with database.transaction() as connection:
-        await read_mailbox(connection, account_id, mailbox_id)
-        rows = await run(connection, _UIDS, account_id=account_id, mailbox_id=mailbox_id, ids=list(ids))
-        uids: dict[UUID, list[int]] = {}
-        for email_id, uid in rows:
-            uids.setdefault(email_id, []).append(uid)
-    return Found(uids, [email_id for email_id in dict.fromkeys(ids) if email_id not in uids])
+async def find_uids(connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, ids: Sequence[UUID]) -> Found:
+    """Where messages are in a mailbox; as it stays, if the transaction holds the mailbox."""
+    rows = (await run(connection, _UIDS, account_id=account_id, mailbox_id=mailbox_id, ids=list(ids))).all()
+    there = {row.email_id for row in rows}
+    wanted = dict.fromkeys(ids)
+    return Found(
+        [email_id for email_id in wanted if email_id in there],
+        [email_id for email_id in wanted if email_id not in there],
+        [row.uid for row in rows],
+        [row.modseq for row in rows],
+    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,8 +16,6 @@ from store_api.mailboxes.mailboxes import read_mailbox
 COLUMNS: Final = (
     "m.email_id, m.mailbox_id, m.uid, m.thread_id, m.octets, m.flags, m.modseq, m.internal_date, m.blob_id, b.summary"
 )
-# Copies of one message share its id, and come in one mailbox after the other.
-Key = tuple[UUID, UUID, int]
 
 _OF_MAILBOX: Final = "AND m.mailbox_id = :mailbox_id"
 _ORDER_OF_MAILBOX: Final = "AND (CAST(:uid AS bigint) IS NULL OR m.uid < :uid) ORDER BY m.uid DESC LIMIT :limit"
@@ -52,6 +49,14 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _listed: Final = msgspec.msgpack.Decoder(Listed).decode
+
+
+class Key(NamedTuple):
+    """Where a row stands in a list. Copies of one message share its id, and come in one mailbox after the other."""
+
+    email_id: UUID
+    mailbox_id: UUID
+    uid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ async def list_messages(
 
 def key_of(row: Any) -> Key:
     """Where a page ends that has this row last."""
-    return (row.email_id, row.mailbox_id, row.uid)
+    return Key(row.email_id, row.mailbox_id, row.uid)
 
 
 def read_listed(summary: bytes) -> Listed:
@@ -111,5 +116,3 @@ def read_listed(summary: bytes) -> Listed:
         cc=again.cc,
         preview="",
     )
-
-
