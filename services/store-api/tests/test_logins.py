@@ -18,6 +18,7 @@ from mail_runtime.store_client import StoreClient
 from mail_testkit.running import RunningPostroom
 from mail_testkit.scram import client_proof
 from store_api.accounts import guard
+from store_api.accounts.issuers import Issuers
 from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
 from store_api.db.engine import Database, run
@@ -38,7 +39,7 @@ def credentials(login: str, password: str, peer: str, protocol: wire.Protocol = 
 async def replica(postroom: RunningPostroom, database: Database) -> AsyncIterator[Logins]:
     """Logins of a second store on the same database."""
     passwords = Passwords(postroom.service_token)
-    yield Logins(database, passwords)
+    yield Logins(database, passwords, Issuers([], ""))
     passwords.close()
 
 
@@ -173,7 +174,7 @@ async def test_a_right_password_starts_the_count_afresh(account: Any, replica: L
 
 async def test_clients_that_come_back_cost_nothing(account: Any, database: Database, postroom: RunningPostroom) -> None:
     passwords = Passwords(postroom.service_token)
-    logins, peer = Logins(database, passwords), some_network()
+    logins, peer = Logins(database, passwords, Issuers([], "")), some_network()
     await logins.authenticate(account.address, PASSWORD, "imap", peer)
     passwords.close()  # from here on argon2 would raise RuntimeError
     for _ in range(10):

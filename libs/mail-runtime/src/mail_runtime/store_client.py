@@ -90,6 +90,10 @@ class StoreClient:
         """Raises AuthenticationFailed: no password of the account made this proof. TooManyLogins."""
         return await self._ask("POST", "/scram/finish", finish, wire.ScramFinished)
 
+    async def authenticate_token(self, token: wire.BearerToken) -> wire.Principal:
+        """Raises AuthenticationFailed: not valid, or of nobody here. Unavailable: its issuer can't be asked."""
+        return await self._ask("POST", "/authenticate-token", token, wire.Principal)
+
     async def resolve(
         self, addresses: list[str], reverse_path: str = "", submitted_by: UUID | None = None
     ) -> list[wire.Resolution]:

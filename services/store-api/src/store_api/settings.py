@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mail_runtime.settings import SettingsError, setting
+from store_api.accounts.issuers import check_issuer
 from store_api.blobs.keyring import Keyring
 from store_api.blobs.storage import open_storage
 
@@ -34,6 +35,10 @@ class Settings:
     )
     sending_octets: int = setting("POSTROOM_SENDING_OCTETS", "octets of bodies held on their way out", 67_108_864)
     spool: str = setting("POSTROOM_SPOOL", "directory of large bodies under way", "")
+    oauth_issuers: str = setting(
+        "POSTROOM_OAUTH_ISSUERS", "issuers whose tokens log in (OAUTHBEARER, XOAUTH2), separated by commas", ""
+    )
+    oauth_audience: str = setting("POSTROOM_OAUTH_AUDIENCE", "what the `aud` of their tokens must name", "postroom")
     nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
     port: int = setting("POSTROOM_API_PORT", "port of the REST API", 8080)
@@ -56,8 +61,18 @@ class Settings:
             Keyring.parse(self.blob_key)
         except ValueError as error:
             raise SettingsError(f"POSTROOM_BLOB_KEY: {error}") from None
+        for url in self.issuer_urls:
+            try:
+                check_issuer(url)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
         if not 0 <= self.zstd_level <= 22:
             raise SettingsError(f"POSTROOM_ZSTD_LEVEL={self.zstd_level}: write a level from 1 to 22, or 0 for none")
+
+    @property
+    def issuer_urls(self) -> tuple[str, ...]:
+        """Each of `oauth_issuers`, as it stands in the `iss` of its tokens."""
+        return tuple(url.strip() for url in self.oauth_issuers.split(",") if url.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mail_proto.srs import Srs
 from mail_runtime.contracts.store import Outcomes
+from store_api.accounts.issuers import Issuers
 from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
@@ -43,7 +44,8 @@ class Store:
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(self.settings.service_token)
-        self.logins = Logins(self.database, self.passwords)
+        issuers = Issuers(self.settings.issuer_urls, self.settings.oauth_audience)
+        self.logins = Logins(self.database, self.passwords, issuers)
         secret = self.settings.srs_secret or f"srs {self.settings.service_token}"
         self.rules = Rules(Srs(secret.encode()), self.settings.hostname, self.settings.queue_lifetime_s)
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)

@@ -15,6 +15,7 @@ from mail_proto.sasl.scram import Verifier
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import AuthenticationFailed, TooManyLogins
 from store_api.accounts import guard
+from store_api.accounts.issuers import Issuers
 from store_api.accounts.metrics import LOGINS
 from store_api.accounts.passwords import SCRAM_ITERATIONS, Passwords
 from store_api.db.engine import Database, run
@@ -84,8 +85,8 @@ class _Login:
 class Logins:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, passwords: Passwords) -> None:
-        self._database, self._passwords = database, passwords
+    def __init__(self, database: Database, passwords: Passwords, issuers: Issuers) -> None:
+        self._database, self._passwords, self._issuers = database, passwords, issuers
 
     async def authenticate(self, login: str, password: str, service: wire.Protocol, peer: str) -> wire.Principal:
         """Check a name and password; `peer` is the client's IP address.
@@ -139,6 +140,16 @@ class Logins:
         if signature is None or found.verifier is None:
             raise await self._fail(found)
         return wire.ScramFinished(await self._succeed(found, "scram", attempt=attempt), signature)
+
+    async def authenticate_token(self, login: str, token: str, service: wire.Protocol, peer: str) -> wire.Principal:
+        """Check a bearer token; it names the account. Nothing of it can be guessed, so nothing is counted.
+
+        Raises AuthenticationFailed: not valid, of nobody here, or of somebody else than `login`. Unavailable.
+        """
+        found = await self._find(await self._issuers.address(token), service, peer)
+        if found.row is None or (login and login_name(login) != found.name):
+            raise await self._fail(found)
+        return await self._succeed(found, "token")
 
     async def _find(self, login: str, service: wire.Protocol, peer: str) -> _Login:
         name = login_name(login)

@@ -30,3 +30,9 @@ async def post_scram_finish(store: TheStore, request: Request) -> Response:
     return packed(
         await store.logins.scram_finish(given.username, given.auth_message, given.proof, given.protocol, given.peer)
     )
+
+
+@router.post("/authenticate-token")
+async def post_authenticate_token(store: TheStore, request: Request) -> Response:
+    given = await read_value(request, wire.BearerToken)
+    return packed(await store.logins.authenticate_token(given.username, given.token, given.protocol, given.peer))
