@@ -14,6 +14,7 @@ import msgspec
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
+from mail_runtime.contracts.store import search as wire_search
 
 T = TypeVar("T")
 
@@ -171,6 +172,12 @@ class StoreClient:
     async def expunge(self, account_id: UUID, mailbox_id: UUID, expunge: wire.Expunge) -> wire.Expunged:
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/expunge"
         return await self._ask("POST", path, expunge, wire.Expunged)
+
+    async def search(self, account_id: UUID, mailbox_id: UUID, search: wire_search.Search) -> wire_search.Found:
+        """Messages of a mailbox: by uid, sorted, or as threads. Raises NotFound. Refused: the program is too large."""
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/search"
+        answer = await self._call("POST", path, _encode(search), BULK_TIMEOUT_S)
+        return msgspec.msgpack.decode(answer, type=wire_search.Found)
 
     # contents
 

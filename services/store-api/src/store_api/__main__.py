@@ -25,6 +25,7 @@ from store_api.db.migrate import migrate
 from store_api.events.notifier import Notifier
 from store_api.events.publisher import Publisher
 from store_api.queue.dispatcher import Dispatcher
+from store_api.search.indexer import Indexer
 from store_api.settings import MigrationSettings, Settings
 from store_api.store import Store
 
@@ -64,7 +65,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
     blobs = open_blobs(settings, database)
     async with Bus(settings.nats_url, "store-api") as bus:
         publisher = Publisher(database, bus, f"//{settings.hostname}/store-api")
-        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus), publisher)
+        indexer = Indexer(database, blobs, bus)
+        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus), publisher, indexer)
         try:
             yield store
         finally:
@@ -92,6 +94,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
             group.create_task(store.dispatcher.run(), name="dispatcher"),
             group.create_task(store.publisher.run(), name="publisher"),
             group.create_task(store.removal.run(), name="removal"),
+            group.create_task(store.indexer.run(), name="indexer"),
         ]
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await stopping.wait()

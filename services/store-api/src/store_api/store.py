@@ -21,6 +21,7 @@ from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rules
 from store_api.queue.dispatcher import Dispatcher
 from store_api.queue.outcomes import Retries, report
+from store_api.search.indexer import Indexer
 from store_api.settings import Settings
 
 
@@ -34,6 +35,7 @@ class Store:
     notifier: Notifier
     dispatcher: Dispatcher
     publisher: Publisher
+    indexer: Indexer
     passwords: Passwords = field(init=False)
     logins: Logins = field(init=False)
     coalescer: Coalescer = field(init=False)

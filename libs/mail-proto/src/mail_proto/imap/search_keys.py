@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -63,7 +62,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class InHeader:
-    """A header field contains a text (casefolded); an empty text: the field is there."""
+    """A header field contains a text; an empty text: the field is there."""
 
     name: bytes
     text: str
@@ -71,7 +70,7 @@ class InHeader:
 
 @dataclass(frozen=True, slots=True)
 class InText:
-    """BODY, TEXT: the decoded text contains it (casefolded); `header_too` for TEXT."""
+    """BODY, TEXT: the decoded text contains it; `header_too` for TEXT."""
 
     text: str
     header_too: bool
@@ -184,7 +183,7 @@ class SearchParser:
     def _text(self) -> str:
         octets = self._cursor.astring()
         try:
-            return octets.decode(self._codec).casefold()
+            return octets.decode(self._codec)
         except UnicodeDecodeError as error:
             raise Refused("the text isn't in the charset named", "BADCHARSET (US-ASCII UTF-8)") from error
 
@@ -196,32 +195,3 @@ def _codec(charset: str) -> str:
     if charset in ("ISO-8859-1", "ISO-8859-15", "WINDOWS-1252"):
         return charset.lower()
     raise Refused("this charset isn't supported", "BADCHARSET (US-ASCII UTF-8)")
-
-
-def walk(key: SearchKey) -> Iterator[SearchKey]:
-    """The key and all in it."""
-    yield key
-    match key:
-        case Not(inner):
-            yield from walk(inner)
-        case AnyOf(keys) | AllOf(keys):
-            for inner in keys:
-                yield from walk(inner)
-
-
-def matches(key: SearchKey, test: Callable[[SearchKey], bool | None]) -> bool | None:
-    """Evaluate a tree; `test` decides its leaves. None: it can't be known while `test` says None."""
-    match key:
-        case Everything():
-            return True
-        case Not(inner):
-            found = matches(inner, test)
-            return None if found is None else not found
-        case AnyOf(keys):
-            results = [matches(inner, test) for inner in keys]
-            return True if True in results else None if None in results else False
-        case AllOf(keys):
-            results = [matches(inner, test) for inner in keys]
-            return False if False in results else None if None in results else True
-        case _:
-            return test(key)

@@ -19,7 +19,7 @@ POLL_S: Final = 5.0
 BATCH: Final = 2000
 
 # What belongs to an account and may be large; the rest goes with the account's row. Octets are the collector's.
-_LARGE: Final = ("message", "expunged", "message_text", "thread_reference")
+_LARGE: Final = ("message", "expunged", "message_text", "search_word", "thread_reference")
 _SMALL: Final = ("maildrop_lock", "mailbox")
 
 _NEXT: Final = """

@@ -1,0 +1,116 @@
+"""Writing the index: blobs that have no row in it are read, and their words, texts and fields inserted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_runtime.contracts.errors import NotFound
+from store_api.blobs import places, reading
+from store_api.blobs.blobs import Blobs
+from store_api.db.engine import Database, run
+from store_api.search.fields import Fields
+from store_api.search.parsing import Indexed, index
+from store_api.search.vocabulary import add_words
+
+# Texts of one transaction, in octets of their messages: bounds memory.
+BATCH_OCTETS: Final = 8 * 1024 * 1024
+
+Wanted = tuple[UUID, UUID]  # account, blob
+
+# Locked until they are in the index: two indexers never do the same work, and neither waits for the other.
+_TAKE: Final = """
+WITH wanted AS (
+    SELECT DISTINCT account_id, blob_id
+    FROM unnest(CAST(:accounts AS uuid[]), CAST(:blobs AS uuid[])) AS t (account_id, blob_id)
+)
+SELECT w.account_id, w.blob_id FROM wanted w JOIN blob b ON b.id = w.blob_id
+WHERE EXISTS (SELECT 1 FROM message m WHERE m.account_id = w.account_id AND m.blob_id = w.blob_id)
+  AND NOT EXISTS (SELECT 1 FROM message_field f WHERE f.account_id = w.account_id AND f.blob_id = w.blob_id)
+ORDER BY w.blob_id, w.account_id
+FOR NO KEY UPDATE OF b SKIP LOCKED
+"""
+
+_INSERT_TEXT: Final = """
+INSERT INTO message_text (account_id, blob_id, header, parts, opaque, body, words)
+VALUES (:account_id, :blob_id, :header, :parts, :opaque, :body, :words)
+"""
+
+_INSERT_FIELDS: Final = """
+INSERT INTO message_field (account_id, blob_id, "subject", "from", "to", "cc", "bcc", base_subject, is_reply,
+    from_mailbox, to_mailbox, cc_mailbox, from_display, to_display, sent_date, sent_day, message_id, refs,
+    header_pairs, body_pairs)
+VALUES (:account_id, :blob_id, :subject, :from_, :to, :cc, :bcc, :base_subject, :is_reply,
+    :from_mailbox, :to_mailbox, :cc_mailbox, :from_display, :to_display, :sent_date, :sent_day, :message_id, :refs,
+    :header_pairs, :body_pairs)
+"""
+
+
+async def index_blobs(database: Database, blobs: Blobs, wanted: Iterable[Wanted]) -> int:
+    """Index those of these messages that aren't yet; how many it took. Raises Unavailable.
+
+    What another process has in hand is left to it; what is gone is passed over.
+    """
+    pairs = list(wanted)
+    async with database.transaction() as connection:
+        taken = (await run(connection, _TAKE, accounts=[a for a, _ in pairs], blobs=[b for _, b in pairs])).all()
+        where = await places.find(connection, list({row.blob_id for row in taken}))
+        batch: list[tuple[UUID, UUID, Indexed]] = []
+        octets = 0
+        for account_id, blob_id in taken:
+            place = where[blob_id]
+            try:
+                async with reading.loaded(blobs, place) as body:
+                    batch.append((account_id, blob_id, await asyncio.to_thread(index, body)))
+            except NotFound:
+                continue  # the row is locked, so this is damage, which was logged
+            octets += place.length
+            if octets >= BATCH_OCTETS:
+                await _insert(connection, batch)
+                batch, octets = [], 0
+        await _insert(connection, batch)
+    return len(taken)
+
+
+async def _insert(connection: AsyncConnection, batch: Sequence[tuple[UUID, UUID, Indexed]]) -> None:
+    if not batch:
+        return
+    words: dict[UUID, set[str]] = {}
+    for account_id, _, indexed in batch:
+        words.setdefault(account_id, set()).update(indexed.header_words or (), indexed.body_words or ())
+    ids = await add_words(connection, words)
+    texts = [_text_row(account_id, blob_id, indexed, ids.get(account_id, {})) for account_id, blob_id, indexed in batch]
+    rows = [_fields_row(account_id, blob_id, indexed) for account_id, blob_id, indexed in batch]
+    await connection.execute(text(_INSERT_TEXT), texts)
+    await connection.execute(text(_INSERT_FIELDS), rows)
+
+
+def _text_row(account_id: UUID, blob_id: UUID, indexed: Indexed, ids: dict[str, int]) -> dict[str, Any]:
+    words = None
+    if indexed.header_words is not None and indexed.body_words is not None:
+        words = sorted([ids[word] for word in indexed.body_words] + [-ids[word] for word in indexed.header_words])
+    return {
+        "account_id": account_id,
+        "blob_id": blob_id,
+        "header": indexed.text.header,
+        "parts": indexed.text.parts,
+        "opaque": indexed.text.opaque,
+        "body": indexed.text.body,
+        "words": words,
+    }
+
+
+def _fields_row(account_id: UUID, blob_id: UUID, indexed: Indexed) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "blob_id": blob_id,
+        **{field.name: getattr(indexed.fields, field.name) for field in fields(Fields)},
+        "header_pairs": indexed.header_pairs,
+        "body_pairs": indexed.body_pairs,
+    }

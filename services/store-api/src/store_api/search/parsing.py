@@ -1,0 +1,45 @@
+"""What is read from the octets of a message for the index, or for a search that can't wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_proto.message.search_text import SearchText, search_text
+from mail_proto.message.structure import scan
+from store_api.search.fields import Fields, read_fields
+from store_api.search.words import MAX_WORDS, pairs, words
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What the index keeps of a message. `words` None: there are too many."""
+
+    text: SearchText
+    fields: Fields
+    header_words: set[str] | None
+    body_words: set[str] | None
+    header_pairs: bytes
+    body_pairs: bytes
+
+
+def parse(octets: bytes) -> tuple[SearchText, Fields]:
+    """Never raises. Takes 0.5 ms for 8 KB; a millisecond for each 20 KB of text."""
+    root = scan(octets)
+    text = search_text(octets, root)
+    return text, read_fields(octets[: root.body_start], text)
+
+
+def index(octets: bytes) -> Indexed:
+    """Never raises. Takes three times as long as `parse`."""
+    text, fields = parse(octets)
+    header = f"{text.header}\n{text.parts}"
+    header_words, body_words = words(header), words(text.body)
+    has_many = len(header_words) + len(body_words) > MAX_WORDS
+    return Indexed(
+        text,
+        fields,
+        None if has_many else header_words,
+        None if has_many else body_words,
+        pairs(header),
+        pairs(text.body),
+    )

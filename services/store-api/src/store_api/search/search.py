@@ -1,0 +1,189 @@
+"""Finding messages: those that are indexed by SQL, the others by reading them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text as sql_text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_runtime.contracts.errors import NotFound, Refused
+from mail_runtime.contracts.store import search as wire
+from store_api.blobs import places, reading
+from store_api.blobs.blobs import Blobs
+from store_api.db.engine import Database, run
+from store_api.mailboxes.mailboxes import read_mailbox
+from store_api.search import sort, threads
+from store_api.search.compile import Compiler, clues_of, needs_index
+from store_api.search.evaluate import Message, matches
+from store_api.search.keys import Keys, read_keys
+from store_api.search.parsing import parse
+from store_api.search.vocabulary import find_words
+
+# Ours: a needle of a client is a few words.
+MAX_NEEDLE: Final = 4_000
+# Messages that aren't indexed are read so many at a time, by all searches of the process together.
+READERS: Final = 8
+_BATCH: Final = 200
+
+_readers: Final = asyncio.Semaphore(READERS)
+
+# Sequential scans are what the planner takes for many hits, unaware that it would fetch the words of each message from
+# outside of its row: bitmaps of the index take a fiftieth of the time. Results of subqueries are hashed, however many
+# messages they name: 48 octets for each.
+_TUNE: Final = "SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)"
+
+_INDEXED: Final = (
+    """EXISTS (SELECT 1 FROM message_field f WHERE f.account_id = m.account_id AND f.blob_id = m.blob_id)"""
+)
+_SCOPE: Final = """m.account_id = :account_id AND (CAST(:mailbox_id AS uuid) IS NULL OR m.mailbox_id = :mailbox_id)"""
+_COLUMNS: Final = """m.mailbox_id, m.uid, m.modseq, m.flags, m.internal_date, m.saved_date, m.email_id, m.thread_id,
+m.octets, m.blob_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message found. `blob_id` leads to its fields and text."""
+
+    mailbox_id: UUID
+    uid: int
+    modseq: int
+    blob_id: UUID
+
+
+async def find(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
+) -> list[Hit]:
+    """Messages of a mailbox, or of the whole account, by mailbox and uid.
+
+    Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
+    """
+    check(key)
+    now = int(time.time())
+    async with database.transaction() as connection:
+        if mailbox_id is not None:
+            await read_mailbox(connection, account_id, mailbox_id)
+        await run(connection, _TUNE)
+        undecided: list[Any] = []
+        found: set[Hit] = set()
+        if needs_index(key):
+            # Before the others: what is indexed in between is found twice, not missed.
+            for row in await _unindexed(connection, account_id, mailbox_id, key, now):
+                if row.decided:
+                    found.add(Hit(row.mailbox_id, row.uid, row.modseq, row.blob_id))
+                else:
+                    undecided.append(row)
+        found.update(await _by_index(connection, account_id, mailbox_id, key, now))
+    async for hit in _by_reading(database, blobs, key, undecided, now):
+        found.add(hit)
+    return sorted(found, key=lambda hit: (hit.mailbox_id, hit.uid))
+
+
+def check(key: wire.SearchKey) -> None:
+    """Raises Refused: too many keys, too deep, too long a text."""
+    if not wire.is_bounded(key):
+        raise Refused(f"a search has at most {wire.MAX_KEYS} keys, {wire.MAX_DEPTH} deep")
+    for inner, _ in wire.walk(key):
+        if isinstance(inner, wire.InHeader | wire.InText) and len(inner.text) > MAX_NEEDLE:
+            raise Refused(f"a text to search for has at most {MAX_NEEDLE} characters")
+
+
+async def _by_index(
+    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, now: int
+) -> list[Hit]:
+    compiler = Compiler(await find_words(connection, account_id, clues_of(key)), now)
+    where = compiler.expression(key)
+    fields = "JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id" if needs_index(key) else ""
+    # Columns as arrays: what takes long with many hits is making rows of them.
+    statement = f"""
+    SELECT array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.modseq), array_agg(m.blob_id)
+    FROM message m {fields} WHERE {_SCOPE} AND {where}
+    """
+    values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
+    columns = (await connection.execute(sql_text(statement), values)).one()
+    return list(map(Hit, *columns)) if columns[0] else []
+
+
+async def _unindexed(
+    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, now: int
+) -> Sequence[Any]:
+    """Messages without index that may be meant; `decided`: they are, whatever is in them."""
+    compiler = Compiler(None, now)
+    where = compiler.expression(key)
+    statement = f"""
+    SELECT {_COLUMNS}, coalesce({where}, FALSE) AS decided
+    FROM message m WHERE {_SCOPE} AND NOT {_INDEXED} AND ({where}) IS NOT FALSE
+    """
+    values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
+    return (await connection.execute(sql_text(statement), values)).all()
+
+
+async def _by_reading(
+    database: Database, blobs: Blobs, key: wire.SearchKey, rows: Sequence[Any], now: int
+) -> AsyncIterator[Hit]:
+    for at in range(0, len(rows), _BATCH):
+        batch = rows[at : at + _BATCH]
+        async with database.transaction() as connection:
+            where = await places.find(connection, [row.blob_id for row in batch])
+        results = await asyncio.gather(
+            *(_read_matches(blobs, where.get(row.blob_id), key, row, now) for row in batch), return_exceptions=True
+        )
+        for row, result in zip(batch, results, strict=True):
+            if isinstance(result, BaseException):
+                raise result
+            if result:
+                yield Hit(row.mailbox_id, row.uid, row.modseq, row.blob_id)
+
+
+async def _read_matches(blobs: Blobs, place: places.Place | None, key: wire.SearchKey, row: Any, now: int) -> bool:
+    if place is None:
+        return False  # expunged meanwhile
+    try:
+        async with _readers, reading.loaded(blobs, place) as octets:
+            return await asyncio.to_thread(_octets_match, octets, key, row, now)
+    except NotFound:
+        return False
+
+
+def _octets_match(octets: bytes, key: wire.SearchKey, row: Any, now: int) -> bool:
+    text, fields = parse(octets)
+    message = Message(
+        mailbox_id=row.mailbox_id,
+        uid=row.uid,
+        modseq=row.modseq,
+        flags=row.flags,
+        internal_date=row.internal_date,
+        saved_date=row.saved_date,
+        email_id=row.email_id,
+        thread_id=row.thread_id,
+        octets=row.octets,
+        text=text,
+        fields=fields,
+    )
+    return matches(key, message, now)
+
+
+async def search(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID, wanted: wire.Search
+) -> wire.Found:
+    """What a frontend asks of a mailbox. Raises NotFound, Refused, Unavailable."""
+    hits = await find(database, blobs, account_id, mailbox_id, wanted.key)
+    modseq = max((hit.modseq for hit in hits), default=0)
+    uids = [hit.uid for hit in hits]
+    if wanted.thread is not None:
+        keys = await read_keys(database, account_id, mailbox_id, uids, threads.COLUMNS)
+        members, depths = await asyncio.to_thread(_threaded, keys, wanted.thread)
+        return wire.Found(uids=wire.pack_numbers(members), modseq=modseq, depths=wire.pack_numbers(depths))
+    if wanted.sort:
+        keys = await read_keys(database, account_id, mailbox_id, uids, sort.columns(wanted.sort))
+        uids = await asyncio.to_thread(sort.sorted_uids, keys, wanted.sort)
+    return wire.Found(uids=wire.pack_numbers(uids), modseq=modseq)
+
+
+def _threaded(keys: Sequence[Keys], algorithm: wire.ThreadAlgorithm) -> tuple[list[int], list[int]]:
+    return threads.flattened(threads.ALGORITHMS[algorithm]([threads.Threaded.of(one) for one in keys]))

@@ -1,0 +1,129 @@
+"""Folded text as words, so that an index of words answers what a *substring* is in.
+
+A text is cut where the class of characters changes: runs of letters, runs of digits, pairs of neighbours in scripts
+without spaces. Where it is cut depends on nothing but two neighbouring characters, so a needle is cut as the text
+around it is: its inner words are words of the text, its first one ends a word of the text, its last one begins one, and
+a needle of one word only is part of one. These are its *clues*. A single clue decides; several only say which texts to
+look into.
+
+Needles of one or two ASCII letters or digits would be part of too many words: for these a set of the neighbours that
+occur is kept, a bit for each (`pairs`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Final, Literal
+from unicodedata import category
+
+# Longer words are kept as overlapping pieces, in one of which every part of HALF characters lies.
+MAX_WORD: Final = 64
+HALF: Final = MAX_WORD // 2
+# Ours: a text with more different words isn't indexed by them, but read whenever something is looked for.
+MAX_WORDS: Final = 20_000
+
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_OTHER: Final = len(_LETTERS)
+_SIDE: Final = _OTHER + 1
+PAIR_OCTETS: Final = (_SIDE * _SIDE + _OTHER + 7) // 8
+_CLASSES: Final = bytes(_LETTERS.find(chr(octet)) if chr(octet) in _LETTERS else _OTHER for octet in range(256))
+
+# Thai to Khmer, Kana, Han: no spaces between words.
+_UNSPACED: Final = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """What a text that contains the needle has: a word that is, begins with, ends with or contains `text`."""
+
+    text: str
+    place: Literal["whole", "start", "end", "part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A folded text to look for. `pair`: the bit in `pairs` that decides. `is_exact`: the one clue decides."""
+
+    text: str
+    clues: tuple[Clue, ...]
+    is_exact: bool = False
+    pair: int | None = None
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Runs of unspaced script (group 1), of letters with their marks, of digits."""
+    marks = "".join(
+        re.escape(chr(point)) for point in range(0x300, 0x10000) if category(chr(point)) in ("Mn", "Mc", "Me")
+    )
+    return re.compile(rf"([{_UNSPACED}]+)|(?:(?![{_UNSPACED}])[^\W\d_]|(?![{_UNSPACED}])[{marks}])+|\d+")
+
+
+def words(text: str) -> set[str]:
+    """The words of a folded text, long ones in pieces."""
+    found: set[str] = set()
+    for match in _runs().finditer(text):
+        run = match[0]
+        if match[1] is not None:
+            found.update(_neighbours(run))
+        elif len(run) <= MAX_WORD:
+            found.add(run)
+        else:
+            found.update(run[at : at + MAX_WORD] for at in range(0, len(run), HALF))
+    return found
+
+
+def _neighbours(run: str) -> Iterator[str]:
+    return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
+
+
+def needle(text: str) -> Needle:
+    """How to find a folded, non-empty text."""
+    if len(text) <= 2 and all(char in _LETTERS for char in text):
+        return Needle(text, (), is_exact=True, pair=_bit(text))
+    clues: list[Clue] = []
+    for match in _runs().finditer(text):
+        at_start, at_end = match.start() == 0, match.end() == len(text)
+        if match[1] is not None:
+            clues += _unspaced_clues(match[0], at_edge=at_start or at_end)
+        else:
+            clues.append(_clue(match[0], at_start=at_start, at_end=at_end))
+    whole = len(clues) == 1 and clues[0].text == text
+    return Needle(text, tuple(dict.fromkeys(clues)), is_exact=whole)
+
+
+def _clue(run: str, *, at_start: bool, at_end: bool) -> Clue:
+    if len(run) > HALF:
+        return Clue(run[:HALF], "part")
+    if at_start:
+        return Clue(run, "part" if at_end else "end")
+    return Clue(run, "start" if at_end else "whole")
+
+
+def _unspaced_clues(run: str, *, at_edge: bool) -> list[Clue]:
+    if len(run) == 1:
+        return [Clue(run, "part" if at_edge else "whole")]
+    return [Clue(pair, "whole") for pair in _neighbours(run)]
+
+
+def _bit(text: str) -> int:
+    if len(text) == 1:
+        return _SIDE * _SIDE + _LETTERS.index(text)
+    return _SIDE * _LETTERS.index(text[0]) + _LETTERS.index(text[1])
+
+
+def pairs(text: str) -> bytes:
+    """Which letters and digits of ASCII a folded text has, and which stand side by side: PAIR_OCTETS.
+
+    Bit `n` is counted as Postgres' get_bit does, from the lowest of the first octet.
+    """
+    classes = text.encode("latin-1", "replace").translate(_CLASSES)
+    bits = {_SIDE * first + second for first, second in set(pairwise(classes))}
+    bits.update(_SIDE * _SIDE + single for single in set(classes) if single != _OTHER)
+    return sum(1 << bit for bit in bits).to_bytes(PAIR_OCTETS, "little")
