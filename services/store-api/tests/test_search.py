@@ -89,7 +89,8 @@ class Shelf:
                 await run(
                     connection,
                     "INSERT INTO message (account_id, mailbox_id, uid, blob_id, modseq, flags, internal_date, email_id,"
-                    " octets) VALUES (:account_id, :mailbox_id, :uid, :blob_id, :uid, :flags, :date, :email_id, :octets)",
+                    " octets)"
+                    " VALUES (:account_id, :mailbox_id, :uid, :blob_id, :uid, :flags, :date, :email_id, :octets)",
                     account_id=self.account_id,
                     mailbox_id=self.mailbox_id,
                     uid=kept.uid,

@@ -137,7 +137,7 @@ def _pruned(roots: list[Node]) -> list[Node]:
         node.children = {kept: None for child in node.children for kept in _spliced(child)}
         for child in node.children:
             child.parent = node
-    kept = []
+    kept: list[Node] = []
     for root in roots:
         if root.message is None and len(root.children) <= 1:
             kept.extend(root.children)
