@@ -55,9 +55,10 @@ async def fresh_database(database: Database, postroom: RunningPostroom) -> Async
     async with database.engine.connect() as connection:
         autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await autocommit.execute(text(f"CREATE DATABASE {name}"))
-        opened = Database(postroom.database_url.rpartition("/")[0] + f"/{name}")
+        url = postroom.database_url.rpartition("/")[0] + f"/{name}"
+        opened = Database(url)
         try:
-            await migrate(opened)
+            await migrate(url)
             yield opened
         finally:
             await opened.close()
