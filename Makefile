@@ -10,7 +10,8 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store up down containers-check clean
+.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-pop3 up down \
+	containers-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -58,6 +59,9 @@ bench-deliver: $(STAMP) ## measure messages per second from SMTP until they are 
 
 bench-store: $(STAMP) ## measure the store over HTTP against its goals (S3=1: bodies in a real S3 server)
 	$(BIN)/python -m bench.store $(if $(filter-out 0,$(S3)),--s3) $(ARGS)
+
+bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
+	$(BIN)/python -m bench.pop3 $(ARGS)
 
 up: ## build the images and start everything in containers
 	deploy/secrets.sh

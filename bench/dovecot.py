@@ -50,6 +50,8 @@ service pop3-login {{
 {privileges}
 """
 
+_OWN_USER: Final = "default_login_user = {user}\ndefault_internal_user = {user}"
+
 
 @dataclass(frozen=True, slots=True)
 class Dovecot:

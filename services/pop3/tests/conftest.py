@@ -13,9 +13,9 @@ import pytest
 from mail_runtime.store_client import StoreClient
 from mail_testkit.running import RunningPostroom
 from pop3.locks import Locks
-from pop3.login import Shared
 from pop3.server import serve
 from pop3.settings import Settings
+from pop3.shared import Shared
 
 START_TIMEOUT_S = 20.0
 Replica = Callable[..., dict[str, int]]

@@ -10,9 +10,9 @@ from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
 from mail_runtime.store_client import StoreClient
 from pop3.locks import Locks
-from pop3.login import Shared
 from pop3.server import serve
 from pop3.settings import Settings
+from pop3.shared import Shared
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:

@@ -24,9 +24,10 @@ from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse,
 from mail_runtime.contracts.errors import StoreError
 from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
-from pop3.login import MECHANISMS, Logins, Shared
+from pop3.login import MECHANISMS, Logins
 from pop3.maildrop import OpenedMaildrop
 from pop3.metrics import CONNECTIONS, RETRIEVED
+from pop3.shared import Shared
 
 log = structlog.get_logger()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -13,25 +12,14 @@ from mail_proto.pop3.errors import LoginRefused, SyntaxFault
 from mail_proto.sasl import SaslFault, decode_response, parse_plain
 from mail_runtime.contracts.errors import AuthenticationFailed
 from mail_runtime.contracts.store import Credentials
-from mail_runtime.store_client import StoreClient
-from pop3.locks import Locks
 from pop3.maildrop import OpenedMaildrop, open_maildrop
 from pop3.metrics import LOGINS
-from pop3.settings import Settings
+from pop3.shared import Shared
 
 log = structlog.get_logger()
 
 MAX_DELAY_S: Final = 16.0
 MECHANISMS: Final = ("PLAIN",)
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of the process use together."""
-
-    settings: Settings
-    store: StoreClient
-    locks: Locks
 
 
 class Logins:
@@ -67,8 +55,6 @@ class Logins:
             await asyncio.sleep(self._delay_s)
             self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
             raise LoginRefused("wrong name or password") from error
-        opened = await open_maildrop(
-            store, self._shared.locks, self._shared.settings, principal.account_id, mailbox, self._on_lost
-        )
+        opened = await open_maildrop(self._shared, principal.account_id, mailbox, self._on_lost)
         LOGINS.labels("succeeded").inc()
         return opened

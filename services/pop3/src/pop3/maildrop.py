@@ -11,11 +11,10 @@ from mail_proto.pop3.errors import InUse, LoginTooSoon, PermanentFailure
 from mail_proto.pop3.maildrop import Entry, Maildrop
 from mail_runtime.contracts.errors import Conflict, NotFound, TooSoon
 from mail_runtime.contracts.store import CloseMaildrop, OpenMaildrop, StoreFlags
-from mail_runtime.store_client import StoreClient
 from pop3.ahead import ReadAhead
 from pop3.large import read_large
-from pop3.locks import LEASE_S, Locks
-from pop3.settings import Settings
+from pop3.locks import LEASE_S
+from pop3.shared import Shared
 
 INBOX: Final = "INBOX"
 # Larger messages are passed on in pieces, and never are in memory as a whole.
@@ -28,12 +27,12 @@ class OpenedMaildrop:
     """Made by `open_maildrop`; used by one connection."""
 
     def __init__(
-        self, store: StoreClient, locks: Locks, account_id: UUID, mailbox_id: UUID, owner: UUID | None, drop: Maildrop
+        self, shared: Shared, account_id: UUID, mailbox_id: UUID, owner: UUID | None, messages: Maildrop
     ) -> None:
-        self._store, self._locks, self._account_id, self._mailbox_id = store, locks, account_id, mailbox_id
-        self._owner = owner
-        self.messages = drop
-        self._ahead = ReadAhead(store, account_id, mailbox_id, drop, WHOLE_OCTETS)
+        self._store, self._locks = shared.store, shared.locks
+        self._account_id, self._mailbox_id, self._owner = account_id, mailbox_id, owner
+        self.messages = messages
+        self._ahead = ReadAhead(shared.store, account_id, mailbox_id, messages, WHOLE_OCTETS, shared.ahead)
         self._seen: set[int] = set()
 
     async def read(self, msg: int, entry: Entry) -> AsyncGenerator[bytes, None]:
@@ -61,6 +60,7 @@ class OpenedMaildrop:
 
         Raises Conflict: another session has the lock, nothing was done. Unavailable: it may have been done.
         """
+        self._ahead.close()
         if self._owner is not None:
             self._locks.release(self._owner)
         doomed = remove or []
@@ -72,17 +72,13 @@ class OpenedMaildrop:
 
 
 async def open_maildrop(
-    store: StoreClient,
-    locks: Locks,
-    settings: Settings,
-    account_id: UUID,
-    mailbox: str | None,
-    on_lost: Callable[[], None],
+    shared: Shared, account_id: UUID, mailbox: str | None, on_lost: Callable[[], None]
 ) -> tuple[OpenedMaildrop, int | None]:
     """The maildrop, and the days that messages are kept in it.
 
     Raises InUse, LoginTooSoon; PermanentFailure: no such mailbox; Unavailable.
     """
+    settings, locks = shared.settings, shared.locks
     exclusive = settings.lock == "exclusive"
     owner = uuid4()
     wanted = OpenMaildrop(
@@ -94,7 +90,7 @@ async def open_maildrop(
         login_delay_s=settings.login_delay_s,
     )
     try:
-        found = await store.open_maildrop(account_id, wanted)
+        found = await shared.store.open_maildrop(account_id, wanted)
     except Conflict as error:
         raise InUse("another session has this maildrop open") from error
     except TooSoon as error:
@@ -104,5 +100,5 @@ async def open_maildrop(
     if exclusive:
         locks.hold(owner, on_lost)
     drop = Maildrop(found.uids, found.octets, found.blob_ids, found.email_ids)
-    opened = OpenedMaildrop(store, locks, account_id, found.mailbox_id, owner if exclusive else None, drop)
+    opened = OpenedMaildrop(shared, account_id, found.mailbox_id, owner if exclusive else None, drop)
     return opened, found.retention_days

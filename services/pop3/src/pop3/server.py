@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from mail_runtime.listeners import Door, listening
 from mail_runtime.tls import server_context
 from pop3.connection import Connection
-from pop3.login import Shared
 from pop3.settings import Settings
+from pop3.shared import Shared
 
 
 def serve(settings: Settings, shared: Shared) -> AbstractAsyncContextManager[dict[str, int]]:

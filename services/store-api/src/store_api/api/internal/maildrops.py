@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -10,16 +11,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.framing import pack_length
+from mail_runtime.contracts.framing import pack_length, pack_stream
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, streamed
-from store_api.blobs.reading import framed, read_range
+from store_api.blobs.reading import framed, read_many, read_range
 from store_api.maildrops.closing import close_maildrop
 from store_api.maildrops.locks import keep, lock_for_old, unlock_for_old
 from store_api.maildrops.opening import open_maildrop, split_login
 from store_api.maildrops.retrieving import begun, present
 
 router = APIRouter()
+
+OCTETS: Final = "application/octet-stream"
+# So much is answered as one piece; more is streamed.
+TOGETHER_OCTETS: Final = 1024 * 1024
 
 
 @router.post("/maildrop-login")
@@ -49,14 +54,17 @@ async def put_maildrop_locks(store: TheStore, request: Request) -> Response:
 async def post_retrieve(store: TheStore, account_id: UUID, request: Request) -> Response:
     uids, wanted = await present(store.database, account_id, await read_value(request, wire.Retrieve))
     first = msgspec.msgpack.encode(uids)
+    octets = sum(place.length for place in wanted)
+    if octets <= TOGETHER_OCTETS:
+        bodies = await read_many(store.blobs, wanted)
+        return Response(b"".join(pack_stream([first, *bodies])), media_type=OCTETS)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield pack_length(len(first)) + first
-        async for octets in framed(store.blobs, wanted):
-            yield octets
+        async for piece in framed(store.blobs, wanted):
+            yield piece
 
-    length = len(first) + 4 + sum(place.length + 4 for place in wanted)
-    return streamed(pieces(), length, "application/octet-stream")
+    return streamed(pieces(), len(first) + 4 + octets + 4 * len(wanted), OCTETS)
 
 
 @router.post("/accounts/{account_id}/retrieve-piece")
@@ -64,7 +72,7 @@ async def post_retrieve_piece(store: TheStore, account_id: UUID, request: Reques
     wanted = await read_value(request, wire.RetrievePiece)
     place = await begun(store.database, account_id, wanted)
     octets = await read_range(store.blobs, place, wanted.start, wanted.end)
-    return Response(place.sha256 + octets, media_type="application/octet-stream")
+    return Response(place.sha256 + octets, media_type=OCTETS)
 
 
 @router.put("/accounts/{account_id}/maildrop-lock", status_code=204)
