@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 import uvloop
 
 log = structlog.get_logger()
+
+# New container objects between two runs of the cycle collector. Python's 700 are reached by one message here, and
+# what a message leaves behind is freed by counting; measured: a tenth of the store's CPU while mail comes in.
+GC_THRESHOLDS: Final = (20_000, 20, 20)
+
+
+def settle_memory() -> None:
+    """Call once all that lives as long as the process is there: the cycle collector needn't look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def run_service(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -22,6 +35,7 @@ def run_service(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) ->
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         log.info("starting")
+        settle_memory()
         await serve(stopping)
         log.info("stopped")
 

@@ -16,9 +16,9 @@ from mail_runtime import logs
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.health import admin_server
-from mail_runtime.lifecycle import run_service
+from mail_runtime.lifecycle import run_service, settle_memory
 from mail_runtime.settings import settings_or_exit
-from store_api.api.app import create_app
+from store_api.api.app import create_faces
 from store_api.blobs.opening import open_blobs
 from store_api.db.engine import Database
 from store_api.db.migrate import migrate
@@ -77,17 +77,19 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
     await _prepare(store)
     server = _Server(
         uvicorn.Config(
-            create_app(store),
+            create_faces(store),
             log_config=None,
             access_log=False,
             loop="none",
             http="httptools",
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=GRACEFUL_STOP_S,
         )
     )
+    settle_memory()
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(store.coalescer.run(), name="coalescer"),

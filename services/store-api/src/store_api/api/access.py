@@ -53,11 +53,6 @@ TheStore = Annotated[Store, Depends(store_of)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def require_service(store: TheStore, credentials: Credentials) -> None:
-    """Raises HTTPException 401."""
-    _require(credentials, store.settings.service_token)
-
-
 async def authenticated(store: TheStore, credentials: Credentials) -> Actor:
     """Who calls: the token of the settings, or one of the table. Raises HTTPException 401."""
     if credentials is not None and credentials.credentials.startswith(PREFIX):

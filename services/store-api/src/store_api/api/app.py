@@ -1,10 +1,14 @@
-"""The FastAPI application."""
+"""The application: a public face by FastAPI, and an internal one without it."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
 from store_api.api.internal import routes as internal_routes
+from store_api.api.internal.dispatch import InternalFace
 from store_api.api.limits import BodyLimit
 from store_api.api.openapi import Described
 from store_api.api.problems import add_handlers
@@ -21,12 +25,17 @@ Parameters and fields that aren't documented are refused.
 
 
 def create_app(store: Store) -> Described:
-    """The application over a running store."""
+    """The public face over a running store."""
     app = Described(title="Postroom", version="0.1.0", description=_DESCRIPTION, redoc_url=None)
     app.state.store = store
     app.add_middleware(BodyLimit)
     add_handlers(app)
     app.include_router(v1_routes.router)
     app.include_router(problems_router)
-    app.include_router(internal_routes.router)
     return app
+
+
+def create_faces(store: Store) -> ASGIApp:
+    """Both faces: the public one, and beside it what the frontends call."""
+    public = ProxyHeadersMiddleware(create_app(store))  # type: ignore[arg-type]  # the same by another name
+    return InternalFace(store, internal_routes.router, public)  # type: ignore[arg-type]

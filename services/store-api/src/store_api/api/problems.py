@@ -168,6 +168,15 @@ async def _bug(request: Request, error: Exception) -> Response:
     return _answer(request, 500, "an internal error; it is in the log")
 
 
+async def answer(request: Request, error: Exception) -> Response:
+    """The response to an error that isn't FastAPI's own."""
+    if isinstance(error, StoreError):
+        return await _store_error(request, error)
+    if isinstance(error, (msgspec.MsgspecError, FramingError)):
+        return await _malformed(request, error)
+    return await _bug(request, error)
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every error in the form of the face that was called."""
     app.add_exception_handler(StoreError, _store_error)

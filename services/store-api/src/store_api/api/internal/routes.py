@@ -1,14 +1,14 @@
-"""The internal interface: what the frontends call, with the service token only."""
+"""The internal interface: what the frontends call. It is dispatched by `internal.dispatch`."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from store_api.api.access import TheStore, require_service
+from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.questions import check_sender, recipients
@@ -16,7 +16,7 @@ from store_api.ingest.submission import accept
 from store_api.messages.contents import transmission_place
 from store_api.queue.claims import claim
 
-router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(require_service)])
+router = APIRouter(prefix="/internal")
 router.include_router(mailboxes.router)
 router.include_router(maildrops.router)
 router.include_router(logins.router)
