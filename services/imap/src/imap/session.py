@@ -86,7 +86,8 @@ class Session:
         self.watch.changed.clear()
         selected = self.selected
         changes = await self.store.changes(self.account_id, selected.mailbox.id, selected.modseq)
-        selected.view.absorb(messages_of(changes), changes.expunged)
+        gone = sorted(set(selected.view.uids) - set(changes.uids)) if changes.is_whole else changes.expunged
+        selected.view.absorb(messages_of(changes), gone)
         selected.modseq = changes.mailbox.highest_modseq
 
     def unselect(self) -> None:

@@ -51,6 +51,9 @@ class Settings:
     queue_lifetime_s: float = setting(
         "POSTROOM_QUEUE_LIFETIME_S", "how long sending is tried (RFC 5321 §4.5.4.1: 4-5 days)", 432_000.0
     )
+    tombstone_days: int = setting(
+        "POSTROOM_TOMBSTONE_DAYS", "a client that was away for longer reads its mailboxes anew", 30
+    )
 
     def __post_init__(self) -> None:
         try:

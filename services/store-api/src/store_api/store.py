@@ -14,11 +14,12 @@ from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.directory.removal import Removal
-from store_api.events.notifier import Notifier
+from store_api.events.notifier import Changed, Notifier
 from store_api.events.publisher import Publisher
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rules
+from store_api.mailboxes.retention import Retention
 from store_api.queue.dispatcher import Dispatcher
 from store_api.queue.outcomes import Retries, report
 from store_api.search.indexer import Indexer
@@ -43,6 +44,7 @@ class Store:
     rules: Rules = field(init=False)
     cursors: Cursors = field(init=False)
     removal: Removal = field(init=False)
+    retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(self.settings.service_token)
@@ -54,6 +56,7 @@ class Store:
         self.retries = Retries(self.settings.retry_first_s)
         self.dispatcher.report = self.report
         self.removal = Removal(self.database)
+        self.retention = Retention(self.database, self.notifier, self.settings.tombstone_days)
         self.cursors = Cursors(self.settings.service_token)
 
     async def report(self, outcomes: Outcomes) -> None:
@@ -76,9 +79,10 @@ class Store:
 
     async def notify(self, stored: Iterable[Stored]) -> None:
         """Tell who watches these mailboxes, once for each."""
-        newest = {(row.account_id, row.mailbox_id): row.modseq for row in stored}
-        for (account_id, mailbox_id), modseq in newest.items():
-            await self.notifier.mailbox_changed(account_id, mailbox_id, modseq)
+        changed = Changed()
+        for row in stored:
+            changed.note(row.account_id, row.mailbox_id, row.modseq)
+        await self.notifier.announce(changed)
 
     async def close(self) -> None:
         self.passwords.close()

@@ -61,7 +61,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     `flags` holds system flags and keywords as written (`\\Seen`, `$Forwarded`). `expunged` lists uids that
     were removed after `since`; with `since` 0 it is empty and the columns are the whole mailbox.
-    `internal_dates` are seconds since the epoch, UTC.
+    `internal_dates` are seconds since the epoch, UTC. `is_whole`: the columns are the whole mailbox, also because
+    `since` is too long ago to say what was removed: what isn't in them is gone.
     """
 
     mailbox: Mailbox
@@ -72,6 +73,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     octets: list[int]
     blob_ids: list[UUID]
     expunged: list[int]
+    is_whole: bool = False
 
 
 class AppendHeader(msgspec.Struct, frozen=True, kw_only=True):
