@@ -26,6 +26,8 @@ from store_api.blobs.writing import PACKED_OCTETS, Body, WrittenBlob, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 
+NO_SUMMARY = b"\x80"  # an empty map
+
 
 class CountingStorage(FileStorage):
     """Knows how often it was read, and what was read last."""
@@ -53,7 +55,7 @@ async def blobs(request: Any, storage: CountingStorage, database: Database) -> A
 async def keep(blobs: Blobs, *bodies: bytes) -> list[WrittenBlob]:
     written = await write(blobs, [Body(uuid7(), octets) for octets in bodies])
     async with blobs.database.transaction() as connection:
-        await insert_blobs(connection, written, [b""] * len(written))
+        await insert_blobs(connection, written, [NO_SUMMARY] * len(written))
     return written
 
 
@@ -146,7 +148,7 @@ async def test_gone_with_its_row_or_only_its_object(blobs: Blobs, tmp_path: Path
 async def test_a_row_says_how_much_of_its_object_lives(blobs: Blobs) -> None:
     written = await write(blobs, [Body(uuid7(), text(1000)) for _ in range(4)])
     async with blobs.database.transaction() as connection:
-        await insert_blobs(connection, written[:3], [b""] * 3)
+        await insert_blobs(connection, written[:3], [NO_SUMMARY] * 3)
         row = (
             await run(
                 connection,

@@ -98,6 +98,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
             group.create_task(store.removal.run(), name="removal"),
             group.create_task(store.indexer.run(), name="indexer"),
             group.create_task(store.retention.run(), name="retention"),
+            group.create_task(store.collector.run(), name="collector"),
         ]
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await stopping.wait()

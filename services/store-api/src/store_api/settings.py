@@ -39,6 +39,10 @@ class Settings:
         "POSTROOM_OAUTH_ISSUERS", "issuers whose tokens log in (OAUTHBEARER, XOAUTH2), separated by commas", ""
     )
     oauth_audience: str = setting("POSTROOM_OAUTH_AUDIENCE", "what the `aud` of their tokens must name", "postroom")
+    undelete_days: float = setting("POSTROOM_UNDELETE_DAYS", "how long expunged messages can be restored", 14.0)
+    blob_grace_hours: float = setting(
+        "POSTROOM_BLOB_GRACE_HOURS", "how long objects stay that nothing needs; longer than a backup takes", 24.0
+    )
     nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
     port: int = setting("POSTROOM_API_PORT", "port of the REST API", 8080)

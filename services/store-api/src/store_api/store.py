@@ -12,6 +12,7 @@ from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
 from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
+from store_api.blobs.collector import Collector, Windows
 from store_api.db.engine import Database, run
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Changed, Notifier
@@ -45,6 +46,7 @@ class Store:
     cursors: Cursors = field(init=False)
     removal: Removal = field(init=False)
     retention: Retention = field(init=False)
+    collector: Collector = field(init=False)
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(self.settings.service_token)
@@ -57,6 +59,9 @@ class Store:
         self.dispatcher.report = self.report
         self.removal = Removal(self.database)
         self.retention = Retention(self.database, self.notifier, self.settings.tombstone_days)
+        self.collector = Collector(
+            self.blobs, Windows(self.settings.undelete_days * 86_400, self.settings.blob_grace_hours * 3600)
+        )
         self.cursors = Cursors(self.settings.service_token)
 
     async def report(self, outcomes: Outcomes) -> None:

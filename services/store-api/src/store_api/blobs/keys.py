@@ -29,6 +29,11 @@ def made_at(key: str) -> float | None:
     return None if found is None else (UUID(found[3]).int >> 80) / 1000
 
 
+def first_id(moment: datetime) -> UUID:
+    """Sorts before every `uuid7` that is made from `moment` on, and behind those before."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
 def first_key(moment: datetime) -> str:
     """Sorts before every key that is made from `moment` on, and behind those before."""
-    return _key(f"{int(moment.timestamp() * 1000):012x}")
+    return _key(first_id(moment).hex)

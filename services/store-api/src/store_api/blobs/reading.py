@@ -20,6 +20,7 @@ from mail_runtime.contracts.framing import pack_length
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.decoding import MemorySource, ObjectSource, Source, open_body
 from store_api.blobs.faults import Damaged, ObjectMissing
+from store_api.blobs.keyring import Keyring
 from store_api.blobs.places import Place, find
 
 log = structlog.get_logger()
@@ -155,7 +156,7 @@ async def framed(blobs: Blobs, places: Sequence[Place]) -> AsyncIterator[bytes]:
 
     Raises NotFound, Unavailable.
     """
-    groups = iter(_grouped(places))
+    groups = iter(grouped(places))
     ahead: deque[tuple[list[Place], asyncio.Task[list[bytes]] | None]] = deque()
     try:
         async with blobs.sending.take(min(STREAM_OCTETS, sum(place.length for place in places))):
@@ -185,7 +186,7 @@ async def read_many(blobs: Blobs, places: Sequence[Place]) -> list[bytes]:
 
     Raises NotFound, Unavailable.
     """
-    groups = _grouped(places)
+    groups = grouped(places)
     share = -(-len(groups) // LANES)
     async with blobs.sending.take(sum(place.length for place in places)):
         lanes = [_read_lane(blobs, groups[at : at + share]) for at in range(0, len(groups), max(1, share))]
@@ -204,7 +205,7 @@ def _is_large(group: Sequence[Place]) -> bool:
     return group[0].length > PIECE_OCTETS
 
 
-def _grouped(places: Sequence[Place]) -> list[list[Place]]:
+def grouped(places: Sequence[Place]) -> list[list[Place]]:
     """Neighbours in the order given that one read can bring: of one object, near to each other, not too much."""
     groups: list[list[Place]] = []
     end = octets = 0
@@ -240,10 +241,15 @@ async def _read_group(blobs: Blobs, group: Sequence[Place]) -> list[bytes]:
 def _read_together(blobs: Blobs, group: Sequence[Place]) -> list[bytes]:
     start = group[0].object_offset
     end = group[-1].object_offset + group[-1].stored_octets
-    stored = memoryview(ObjectSource(blobs.storage, group[0].object_key, start, end - start).read(0, end - start))
+    stored = ObjectSource(blobs.storage, group[0].object_key, start, end - start).read(0, end - start)
+    return verify_together(memoryview(stored), group, blobs.keyring)
+
+
+def verify_together(stored: memoryview, group: Sequence[Place], keyring: Keyring) -> list[bytes]:
+    """The bodies of a group; `stored` begins where the first one does. Raises Damaged, Unavailable."""
     bodies = []
     for place in group:
-        at = place.object_offset - start
+        at = place.object_offset - group[0].object_offset
         source = MemorySource(stored[at : at + place.stored_octets])
-        bodies.append(_verified(open_body(source, place, blobs.keyring), place))
+        bodies.append(_verified(open_body(source, place, keyring), place))
     return bodies
