@@ -15,7 +15,12 @@ def postroom() -> Iterator[RunningPostroom]:
     """A Postroom with `alice` and `bob`; retries and refusals come soon. Tests share it, with accounts of their own."""
     with (
         temporary_directory() as directory,
-        run_postroom(directory / "data", POSTROOM_RETRY_FIRST_S="1", POSTROOM_LOGIN_FAILURE_DELAY_S="0.05") as system,
+        run_postroom(
+            directory / "data",
+            POSTROOM_RETRY_FIRST_S="1",
+            POSTROOM_LOGIN_FAILURE_DELAY_S="0.05",
+            POSTROOM_WEBHOOKS_PRIVATE="1",
+        ) as system,
     ):
         yield system
 

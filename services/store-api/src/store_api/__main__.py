@@ -95,6 +95,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
             group.create_task(store.coalescer.run(), name="coalescer"),
             group.create_task(store.dispatcher.run(), name="dispatcher"),
             group.create_task(store.publisher.run(), name="publisher"),
+            group.create_task(store.teller.run(), name="webhooks"),
             group.create_task(store.removal.run(), name="removal"),
             group.create_task(store.indexer.run(), name="indexer"),
             group.create_task(store.retention.run(), name="retention"),
@@ -102,6 +103,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
         ]
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await stopping.wait()
+        store.streams.close()
         server.should_exit = True
         await serving
         for task in background:

@@ -58,6 +58,9 @@ class Settings:
     tombstone_days: int = setting(
         "POSTROOM_TOMBSTONE_DAYS", "a client that was away for longer reads its mailboxes anew", 30
     )
+    webhooks_private: bool = setting(
+        "POSTROOM_WEBHOOKS_PRIVATE", "webhooks may lead to private addresses and plain HTTP: for tests", False
+    )
 
     def __post_init__(self) -> None:
         try:

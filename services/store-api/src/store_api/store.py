@@ -17,6 +17,8 @@ from store_api.db.engine import Database, run
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Changed, Notifier
 from store_api.events.publisher import Publisher
+from store_api.events.streaming import EventStreams
+from store_api.events.telling import Teller
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rules
@@ -44,6 +46,8 @@ class Store:
     retries: Retries = field(init=False)
     rules: Rules = field(init=False)
     cursors: Cursors = field(init=False)
+    streams: EventStreams = field(init=False)
+    teller: Teller = field(init=False)
     removal: Removal = field(init=False)
     retention: Retention = field(init=False)
     collector: Collector = field(init=False)
@@ -62,6 +66,8 @@ class Store:
         self.collector = Collector(
             self.blobs, Windows(self.settings.undelete_days * 86_400, self.settings.blob_grace_hours * 3600)
         )
+        self.streams = EventStreams(self.publisher.bus)
+        self.teller = Teller(self.database, private=self.settings.webhooks_private)
         self.cursors = Cursors(self.settings.service_token)
 
     async def report(self, outcomes: Outcomes) -> None:

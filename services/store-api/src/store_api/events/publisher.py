@@ -57,8 +57,8 @@ WITH gone AS (
     FROM gone
     JOIN unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[])) AS b (id, body) ON b.id = gone.id
     JOIN webhook w ON w.active
-        AND (w.domain_id IS NULL OR w.domain_id = gone.domain_id)
-        AND (w.account_id IS NULL OR w.account_id = gone.account_id)
+        AND CASE WHEN w.account_id IS NOT NULL THEN w.account_id = gone.account_id
+                 WHEN w.domain_id IS NOT NULL THEN w.domain_id = gone.domain_id ELSE true END
         AND (w.types = '{}' OR gone.type = ANY (w.types) OR split_part(gone.type, '.', 1) || '.*' = ANY (w.types))
     ON CONFLICT DO NOTHING
 )
@@ -79,7 +79,7 @@ class Publisher:
     """One per process; any number of processes share the work (SKIP LOCKED). `source` names this store."""
 
     def __init__(self, database: Database, bus: Bus, source: str) -> None:
-        self._database, self._bus, self._source = database, bus, source
+        self._database, self.bus, self.source = database, bus, source
 
     async def run(self) -> None:
         """Publish until cancelled; whatever is down is tried again."""
@@ -87,7 +87,7 @@ class Publisher:
         while True:
             try:
                 if prepared is None:
-                    prepared = await prepare_stream(self._bus)
+                    prepared = await prepare_stream(self.bus)
                 while await self.publish_waiting(prepared) == BATCH:
                     pass
             except (BusUnavailable, JetStreamError, nats.errors.Error, Unavailable, OSError, TimeoutError) as error:
@@ -132,7 +132,7 @@ class Publisher:
         return _encode(
             CloudEvent(
                 id=row.id,
-                source=self._source,
+                source=self.source,
                 type=row.type,
                 time=row.created_at,
                 data=msgspec.Raw(content),

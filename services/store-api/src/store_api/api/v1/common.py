@@ -24,6 +24,9 @@ MAX_NUMBER: Final = 2**53 - 1
 Quota = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, description="null: unlimited", examples=[1_000_000_000])]
 Days = Annotated[int | None, Field(ge=1, le=36_500, description="null: kept for ever", examples=[30])]
 
+# `<what>.<outcome>` or `<what>.*`.
+EventType = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,39}\.([a-z][a-z_]{0,39}|\*)$", examples=["message.bounced"])]
+
 
 class Input(BaseModel):
     """Base of all bodies that are sent to us: a field that isn't documented is refused, as it may be a typing error."""

@@ -10,16 +10,21 @@ from store_api.api.v1 import (
     accounts,
     aliases,
     appending,
+    audit,
     deleted,
     domains,
+    events,
+    health,
     mailboxes,
     message_actions,
     messages,
     queue,
     quota,
+    statistics,
     suppressions,
     tokens,
     transfer,
+    webhooks,
 )
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authenticated), Depends(known_parameters)])
@@ -37,5 +42,10 @@ for subject in (
     appending,
     queue,
     suppressions,
+    events,
+    webhooks,
+    statistics,
+    audit,
+    health,
 ):
     router.include_router(subject.router)

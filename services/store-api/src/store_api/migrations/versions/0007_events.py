@@ -36,7 +36,8 @@ STATEMENTS = (
         created_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (webhook_id, event_id)
     )""",
-    "CREATE INDEX webhook_delivery_due ON webhook_delivery (next_attempt_at) WHERE state = 'waiting'",
+    "CREATE INDEX webhook_delivery_due ON webhook_delivery (webhook_id, next_attempt_at) WHERE state = 'waiting'",
+    "CREATE INDEX webhook_delivery_done ON webhook_delivery (created_at) WHERE state <> 'waiting'",
     """CREATE TABLE statistic (
         domain_id uuid NOT NULL,
         day date NOT NULL,
