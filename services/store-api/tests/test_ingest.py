@@ -119,3 +119,60 @@ async def test_a_summary_has_what_clients_list(store: StoreClient, account: Any)
     assert summary.header == MESSAGE[: MESSAGE.index(b"body")]
     assert summary.envelope.startswith(b'(NIL "one" ((NIL NIL "a" "remote.test"))')
     assert (summary.root.media_type, summary.root.body_end) == ("text/plain", len(MESSAGE))
+
+
+async def test_a_repeated_append_is_stored_once(store: StoreClient, account: Any) -> None:
+    header = wire.AppendHeader(id=uuid4(), flags=["\\Seen"])
+    first = await store.append(account.id, account.inbox.id, header, MESSAGE)
+    again = await asyncio.gather(*(store.append(account.id, account.inbox.id, header, MESSAGE) for _ in range(5)))
+    assert set(again) == {first}
+    assert (await store.changes(account.id, account.inbox.id)).uids == [first.uid]
+    # Also when the client has removed it meanwhile: it was stored.
+    await store.expunge(account.id, account.inbox.id, wire.Expunge(uids=[first.uid], force=True))
+    assert await store.append(account.id, account.inbox.id, header, MESSAGE) == first
+    assert (await store.changes(account.id, account.inbox.id)).uids == []
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"\x00",
+        b"\xff" * 1000,
+        b"\r\n\r\n\r\n",
+        b"Subject: " + b"x" * 10_000_000 + b"\r\n\r\nbody",
+        b"References: " + b"<a@b>" * 1_000_000 + b"\r\n\r\nbody",
+        b"no header at all",
+        b":\r\n:\r\n",
+    ],
+    ids=["empty", "nul", "8-bit", "line ends", "10 MB line", "a million references", "text", "colons"],
+)
+async def test_bytes_that_are_no_message_are_kept_as_they_are(store: StoreClient, account: Any, octets: bytes) -> None:
+    neighbours = [store.accept(transmission(account.address), MESSAGE) for _ in range(3)]
+    await asyncio.gather(store.accept(transmission(account.address), octets), *neighbours)
+    changes = await store.changes(account.id, account.inbox.id)
+    assert sorted(changes.octets) == sorted([len(octets), *[len(MESSAGE)] * 3])
+    blob_id = changes.blob_ids[changes.octets.index(len(octets))]
+    assert await store.bodies(account.id, [blob_id]) == [octets]
+    (summary,) = await store.summaries(account.id, [blob_id])
+    assert summary.octets == len(octets)
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["", "@", "a@", "@example.test", "a b@example.test", "\0@example.test", "a\0@example.test", "é", "a" * 5000],
+)
+async def test_what_is_no_address_is_refused_and_hurts_no_neighbour(
+    store: StoreClient, account: Any, recipient: str
+) -> None:
+    neighbours = [store.accept(transmission(account.address), MESSAGE) for _ in range(3)]
+    bad = store.accept(transmission(account.address, recipient), MESSAGE)
+    results = await asyncio.gather(bad, *neighbours, return_exceptions=True)
+    assert isinstance(results[0], Refused)
+    assert len((await store.changes(account.id, account.inbox.id)).uids) == 3
+
+
+async def test_a_reverse_path_that_no_database_keeps_is_refused(store: StoreClient, account: Any) -> None:
+    sent = wire.Transmission(id=uuid4(), reverse_path="a\0@b.test", recipients=[account.address])
+    with pytest.raises(Refused):
+        await store.accept(sent, MESSAGE)
