@@ -39,9 +39,13 @@ class Settings:
         "POSTROOM_OAUTH_ISSUERS", "issuers whose tokens log in (OAUTHBEARER, XOAUTH2), separated by commas", ""
     )
     oauth_audience: str = setting("POSTROOM_OAUTH_AUDIENCE", "what the `aud` of their tokens must name", "postroom")
+    rate_limit_scale: float = setting("POSTROOM_RATE_LIMIT_SCALE", "multiplies the REST API's rates; 0: no limits", 1.0)
     undelete_days: float = setting("POSTROOM_UNDELETE_DAYS", "how long expunged messages can be restored", 14.0)
     blob_grace_hours: float = setting(
         "POSTROOM_BLOB_GRACE_HOURS", "how long objects stay that nothing needs; longer than a backup takes", 24.0
+    )
+    trusted_proxies: str = setting(
+        "POSTROOM_TRUSTED_PROXIES", "addresses or networks whose X-Forwarded-For is believed, with commas", "127.0.0.1"
     )
     nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")

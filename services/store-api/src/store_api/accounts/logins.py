@@ -211,7 +211,7 @@ class Logins:
                     await guard.remember_network(connection, row.id, found.network)
                 if app is not None and is_app_due:
                     await run(connection, "UPDATE app_password SET last_used_at = now() WHERE id = :id", id=app.id)
-        return wire.Principal(account_id=row.id, address=row.address, addresses=[row.address])
+        return wire.Principal(account_id=row.id, address=row.address, addresses=[row.address], domain_id=row.domain_id)
 
     async def _modernise(self, found: _Login, password: str) -> None:
         """Make the verifier that accounts of former versions lack, and a hash anew whose parameters are weak by now."""

@@ -28,6 +28,8 @@ def _implied(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]
         yield "invalid-cursor"
     if method != "get":
         yield "conflict"
+    if ("header", "idempotency-key") in places:
+        yield from ("request-under-way", "idempotency-key-reused")
     if ("header", "if-match") in places:
         yield "precondition-failed"
     if "requestBody" in operation:

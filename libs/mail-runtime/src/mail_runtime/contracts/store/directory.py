@@ -28,6 +28,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     account_id: UUID
     address: str
     addresses: list[str]
+    domain_id: UUID | None = None
 
 
 RecipientStatus = Literal["local", "remote", "unknown", "over_quota", "disabled", "not_permitted", "loop", "too_many"]

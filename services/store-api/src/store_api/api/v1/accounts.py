@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.accounts.accounts import create_account
 from store_api.api.access import Actor, DomainAdmin, TheAccount, TheActor, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import DIRECTORY, IfMatch, Input, Limit, Quota, require_match, tagged
 from store_api.api.v1.cursors import Cursor
 from store_api.audit.audit import record
 from store_api.directory.accounts import MAX_FORWARDS, change_account, list_accounts, mark_deleted, read_account
 
-router = APIRouter(tags=[DIRECTORY])
+router = APIRouter(route_class=Idempotent, tags=[DIRECTORY])
 
 # What an account may change of itself; the rest is its administrators'.
 _OWN: frozenset[str] = frozenset({"display_name", "forward_to", "forward_keeps_copy", "detail_to_mailbox"})

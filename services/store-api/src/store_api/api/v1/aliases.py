@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from mail_runtime.contracts.errors import NotFound
 from store_api.api.access import DomainAdmin, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import problems
 from store_api.api.v1.common import (
     DIRECTORY,
@@ -37,7 +38,7 @@ from store_api.directory.aliases import (
     remove_members,
 )
 
-router = APIRouter(tags=[DIRECTORY])
+router = APIRouter(route_class=Idempotent, tags=[DIRECTORY])
 
 AliasKind = Literal["alias", "list", "catch_all"]
 WhoMayPost = Literal["anyone", "members", "domain"]

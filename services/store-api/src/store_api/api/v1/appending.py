@@ -11,12 +11,13 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from mail_runtime.contracts.store import AppendHeader
 from store_api.api.access import TheAccount, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.internal.bodies import read_bounded
 from store_api.api.problems import Refusal, problems
 from store_api.api.v1.common import MESSAGES
 from store_api.ingest.submission import append
 
-router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
+router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[MESSAGES])
 
 MEDIA_TYPE = "message/rfc822"
 

@@ -13,12 +13,13 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from mail_proto.message import headers
 from mail_runtime.contracts.store import Summary
 from store_api.api.access import TheAccount, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import problems
 from store_api.api.v1.common import MESSAGES, Input, Limit
 from store_api.api.v1.cursors import Cursor
 from store_api.mailboxes import undelete as rules
 
-router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
+router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[MESSAGES])
 
 
 class DeletedMessage(BaseModel):

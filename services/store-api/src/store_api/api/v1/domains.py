@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from store_api.api.access import Actor, Admin, DomainAdmin, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import (
     DIRECTORY,
@@ -25,7 +26,7 @@ from store_api.api.v1.cursors import Cursor
 from store_api.audit.audit import record
 from store_api.directory.domains import change_domain, delete_domain, insert_domain, list_domains, read_domain
 
-router = APIRouter(tags=[DIRECTORY])
+router = APIRouter(route_class=Idempotent, tags=[DIRECTORY])
 
 # What the admin of a domain may change of it; the rest is the system's admin's.
 _OWN: frozenset[str] = frozenset({"trash_days", "junk_days", "suppress_bounced"})

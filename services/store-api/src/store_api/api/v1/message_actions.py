@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query
 
 from mail_runtime.contracts.errors import NotFound
 from store_api.api.access import OwnAccount, TheAccount, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.message_models import (
@@ -27,7 +28,7 @@ from store_api.messages.actions import ChangedMeanwhile, Selection, change_flags
 from store_api.messages.finding import Found, find_mailbox
 from store_api.store import Store
 
-router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
+router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[MESSAGES])
 
 _ETAG: Final = re.compile(r'"([0-9a-f]{32})-([0-9]{1,19})"')
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
 
 from store_api.api.access import DomainAdmin, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import QUEUE, Input, Limit
 from store_api.api.v1.cursors import Cursor
@@ -17,7 +18,7 @@ from store_api.audit.audit import record
 from store_api.queue.actions import Action, act
 from store_api.queue.listing import Selection, State, list_attempts, list_deliveries, read_delivery
 
-router = APIRouter(tags=[QUEUE])
+router = APIRouter(route_class=Idempotent, tags=[QUEUE])
 
 MAX_IDS = 1000
 

@@ -12,13 +12,14 @@ from pydantic import AwareDatetime, BaseModel, Field
 from store_api.accounts.accounts import find_account
 from store_api.accounts.tokens import Holder, Scope, create_token, list_tokens, revoke_token
 from store_api.api.access import Actor, TheActor, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import Input, Limit
 from store_api.api.v1.cursors import Cursor
 from store_api.directory.domains import find_domain_id
 from store_api.store import Store
 
-router = APIRouter(prefix="/tokens", tags=["credentials"])
+router = APIRouter(route_class=Idempotent, prefix="/tokens", tags=["credentials"])
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 

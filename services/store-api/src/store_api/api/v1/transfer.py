@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
 from store_api.api.access import Admin, TheAccount, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.internal.bodies import body_response, read_bounded
 from store_api.api.limits import MAX_ROWS_OCTETS
 from store_api.api.problems import Refusal, problems
@@ -22,7 +23,7 @@ from store_api.transfer.exporting import export_rows
 from store_api.transfer.importing import import_rows
 from store_api.transfer.tables import ACCOUNT, DIRECTORY, QUEUE
 
-router = APIRouter(tags=[ADMINISTRATION])
+router = APIRouter(route_class=Idempotent, tags=[ADMINISTRATION])
 
 NDJSON: Final = "application/x-ndjson"
 FRAMES: Final = "application/vnd.postroom.frames"

@@ -54,10 +54,13 @@ STATEMENTS = (
         last_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (account_id, network)
     )""",
+    # `id`: under which the request creates. `held_until`: until then somebody works on it. The rest is its answer.
     """CREATE TABLE idempotency_key (
         actor text NOT NULL,
         key text NOT NULL,
+        id uuid NOT NULL,
         request_hash bytea NOT NULL,
+        held_until timestamptz NOT NULL,
         status integer,
         headers jsonb,
         body bytea,
