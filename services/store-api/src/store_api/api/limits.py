@@ -16,6 +16,7 @@ MAX_ROWS_OCTETS: Final = 16 * 1_048_576
 # What frames add to the largest message.
 FRAME_OCTETS: Final = 65_536
 # Routes whose body is a message.
+_SENDING: Final = re.compile(r"/v1/accounts/[^/]+/send")
 _MESSAGES: Final = re.compile(r"/v1/accounts/[^/]+/mailboxes/[^/]+/messages")
 
 
@@ -27,6 +28,8 @@ def body_limit(path: str, max_message_octets: int) -> int:
         return max_message_octets + FRAME_OCTETS
     if _MESSAGES.fullmatch(path):
         return max_message_octets
+    if _SENDING.fullmatch(path):  # Base64 in JSON
+        return max_message_octets * 4 // 3 + MAX_JSON_OCTETS
     return MAX_JSON_OCTETS
 
 
