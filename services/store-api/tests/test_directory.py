@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.errors import AuthenticationFailed
 from mail_runtime.store_client import StoreClient
 from store_api.db.engine import Database, run
 
@@ -245,3 +246,58 @@ async def test_an_account_changes_what_is_its_own(rest: aiohttp.ClientSession, d
         assert (await call(rest, "PATCH", f"/v1/accounts/{address}", body, **bearer))[0] == expected
     assert (await call(rest, "DELETE", f"/v1/accounts/{address}", **bearer))[0] == 403
     assert (await call(rest, "GET", "/v1/accounts", **bearer))[0] == 403
+
+
+async def test_a_new_password_counts_at_once(rest: aiohttp.ClientSession, store: StoreClient, domain: str) -> None:
+    address = await new_account(rest, domain)
+    _, token, _ = await call(rest, "POST", "/v1/tokens", {"name": "t", "scope": "account", "account": address})
+    bearer = {"Authorization": f"Bearer {token['secret']}"}
+    path = f"/v1/accounts/{address}/password"
+
+    async def logs_in(password: str) -> bool:
+        credentials = wire.Credentials(username=address, password=password, protocol="imap", peer="192.0.2.1")
+        try:
+            await store.authenticate(credentials)
+        except AuthenticationFailed:
+            return False
+        return True
+
+    assert await logs_in("long enough")
+    assert (await call(rest, "PUT", path, {"password": "short"}))[0] == 422
+    assert (await call(rest, "PUT", path, {"password": "another one"}))[0] == 204
+    assert not await logs_in("long enough")
+    assert await logs_in("another one")
+    assert (await call(rest, "PUT", path, {"password": "a third one"}, **bearer))[0] == 403
+    wrong = {"password": "a third one", "current_password": "wrong"}
+    assert (await call(rest, "PUT", path, wrong, **bearer))[0] == 422
+    right = {"password": "a third one", "current_password": "another one"}
+    assert (await call(rest, "PUT", path, right, **bearer))[0] == 204
+    assert await logs_in("a third one")
+
+
+async def test_mailboxes_are_made_changed_and_deleted(rest: aiohttp.ClientSession, domain: str) -> None:
+    address = await new_account(rest, domain)
+    path = f"/v1/accounts/{address}/mailboxes"
+    status, made, etag = await call(rest, "POST", path, {"name": "a/b"})
+    assert (status, made["name"], made["messages"]) == (201, "a/b", 0)
+    assert (await call(rest, "POST", path, {"name": "a/b"}))[0] == 409
+    assert (await call(rest, "POST", path, {"name": "a//b"}))[0] == 422
+    assert (await call(rest, "POST", path, {"name": "s", "special_use": "\\Sent"}))[0] == 409
+    one = f"{path}/{made['id']}"
+    assert (await call(rest, "GET", one))[2] == etag
+    new = {"name": "c", "subscribed": False, "retention_days": 7}
+    status, changed, _ = await call(rest, "PATCH", one, new, If_Match=etag)
+    assert (status, changed["name"], changed["subscribed"], changed["retention_days"]) == (200, "c", False, 7)
+    assert (await call(rest, "PATCH", one, {"name": "d"}, If_Match=etag))[0] == 412
+    assert (await call(rest, "DELETE", one, If_Match=etag))[0] == 412
+    _, changed, _ = await call(rest, "PATCH", one, {"retention_days": None})
+    assert (changed["retention_days"], changed["name"]) == (None, "c")
+    assert (await call(rest, "PATCH", one, {"name": None}))[0] == 422
+    _, listed, _ = await call(rest, "GET", path)
+    assert {"INBOX", "a", "c"} <= {item["name"] for item in listed["items"]}
+    _, inbox, _ = await call(rest, "GET", f"{path}/{listed['items'][0]['id']}")
+    assert (await call(rest, "DELETE", f"{path}/{inbox['id']}"))[0] == 422
+    assert (await call(rest, "DELETE", one))[0] == 204
+    assert (await call(rest, "GET", one))[0] == 404
+    other = await new_account(rest, domain)
+    assert (await call(rest, "GET", f"/v1/accounts/{other}/mailboxes/{inbox['id']}"))[0] == 404

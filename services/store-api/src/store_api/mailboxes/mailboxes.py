@@ -6,6 +6,7 @@ two mailboxes ever have the same one, whatever their names are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -106,14 +107,22 @@ async def require_free_use(connection: AsyncConnection, account_id: UUID, use: s
         raise Conflict(f"{name} is the mailbox for {use}")
 
 
-async def delete_mailbox(database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID) -> None:
+async def delete_mailbox(
+    database: Database,
+    notifier: Notifier,
+    account_id: UUID,
+    mailbox_id: UUID,
+    *,
+    check: Callable[[Mailbox], None] = lambda _: None,
+) -> None:
     """Delete it with its messages, which can be restored for a while; its inferiors stay (RFC 9051 §6.3.5).
 
-    Raises NotFound. Refused: INBOX.
+    `check` may forbid it by raising, when it has seen the mailbox. Raises NotFound. Refused: INBOX.
     """
     async with changing(database, notifier) as (connection, changed):
         await lock_list(connection, account_id)
         mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
+        check(mailbox)
         if mailbox.name == INBOX:
             raise Refused("INBOX can't be deleted")
         await expunge_locked(connection, account_id, mailbox_id, mailbox.highest_modseq, Expunge(force=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -53,9 +54,15 @@ ORDER BY n.name LIMIT 1
 
 
 async def change_mailbox(
-    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID, change: ChangeMailbox
+    database: Database,
+    notifier: Notifier,
+    account_id: UUID,
+    mailbox_id: UUID,
+    change: ChangeMailbox,
+    *,
+    check: Callable[[Mailbox], None] = lambda _: None,
 ) -> Mailbox:
-    """The mailbox as it is now.
+    """The mailbox as it is now. `check` may forbid it by raising, when it has seen the mailbox as it was.
 
     Raises NotFound. Conflict: the new name exists, or another mailbox has that special use. Refused: a bad name, use or
     number of days; a mailbox below itself; a use for INBOX.
@@ -74,6 +81,7 @@ async def change_mailbox(
             account_id=account_id,
         )
         mailbox = await read_mailbox(connection, account_id, mailbox_id)
+        check(mailbox)
         if use is not None and use != mailbox.special_use:
             if mailbox.name == INBOX:
                 raise Refused("INBOX has no special use")
