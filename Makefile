@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-pop3 up down \
+.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-pop3 up down \
 	containers-check clean
 
 help: ## list what there is
@@ -59,6 +59,9 @@ bench-deliver: $(STAMP) ## measure messages per second from SMTP until they are 
 
 bench-store: $(STAMP) ## measure the store over HTTP against its goals (S3=1: bodies in a real S3 server)
 	$(BIN)/python -m bench.store $(if $(filter-out 0,$(S3)),--s3) $(ARGS)
+
+bench-blobs: $(STAMP) ## measure what a stored body costs: PUTs, packs, compression, encryption
+	$(BIN)/python -m bench.blobs
 
 bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
 	$(BIN)/python -m bench.pop3 $(ARGS)

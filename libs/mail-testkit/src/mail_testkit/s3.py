@@ -41,6 +41,11 @@ class RunningS3:
                 raise RuntimeError(f"SeaweedFS doesn't start: {self._log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
