@@ -8,6 +8,7 @@ import time
 from typing import BinaryIO
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mail_runtime.contracts.errors import Unavailable
 from store_api.blobs import budget as budgets
@@ -15,6 +16,10 @@ from store_api.blobs.budget import OctetBudget
 from store_api.blobs.circuit import FAILURES, PAUSE_S, Circuit
 from store_api.blobs.faults import Failed, ObjectMissing, Passing
 from store_api.blobs.retrying import ATTEMPTS, RetryingStorage
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 class Clock:
@@ -185,3 +190,36 @@ def test_while_the_circuit_is_open_nothing_is_asked() -> None:
         RetryingStorage(flaky, circuit).check()
     assert flaky.attempts == 0
     assert time.monotonic() - began < PAUSE_S / 2
+
+
+def test_attempts_are_counted() -> None:
+    def counts() -> list[float]:
+        outcomes = ("ok", "passing", "missing", "failed")
+        return [metric("postroom_blob_requests_total", operation="get", outcome=outcome) for outcome in outcomes]
+
+    before, octets = counts(), metric("postroom_blob_octets_total", operation="get")
+    timed = metric("postroom_blob_seconds_count", operation="get")
+    storage = RetryingStorage(Flaky(Passing("503"), ObjectMissing("key"), Failed("403")), Circuit())
+    for fault in (ObjectMissing, Failed):
+        with pytest.raises(fault):
+            storage.read("key", 0, 100)
+    storage.read("key", 0, 100)
+    assert [after - now for after, now in zip(counts(), before, strict=True)] == [1, 1, 1, 1]
+    assert metric("postroom_blob_octets_total", operation="get") == octets + 100
+    assert metric("postroom_blob_seconds_count", operation="get") == timed + 4
+
+
+def test_an_open_circuit_shows() -> None:
+    circuit = Circuit()
+    for _ in range(FAILURES):
+        circuit.failed()
+    assert metric("postroom_blob_circuit_open") == 1
+    circuit.succeeded()
+    assert metric("postroom_blob_circuit_open") == 0
+
+
+async def test_octets_in_flight_show() -> None:
+    before = metric("postroom_blob_in_flight_octets")
+    async with OctetBudget(100).take(60):
+        assert metric("postroom_blob_in_flight_octets") == before + 60
+    assert metric("postroom_blob_in_flight_octets") == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from collections.abc import AsyncIterator
@@ -131,6 +132,20 @@ async def test_a_body_that_moved_is_found(blobs: Blobs, tmp_path: Path) -> None:
     assert len(await joined(stream(blobs, large))) == large.length
     assert await read_range(blobs, large, 5, 6) != b""
     assert [len(octets) for octets in unpack_stream(await joined(framed(blobs, small)))] == [10, 20]
+
+
+async def test_a_stream_that_nobody_reads_to_its_end_leaves_room(blobs: Blobs) -> None:
+    """The budget of these tests is one octet: a second stream begins when the first one has let go of it."""
+    written = await keep(blobs, text(3 * PIECE_OCTETS), text(100))
+    abandoned = framed(blobs, written)
+    for _ in range(3):
+        await anext(abandoned)
+    waiting = asyncio.create_task(joined(framed(blobs, written[1:])))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await abandoned.aclose()
+    async with asyncio.timeout(10):
+        assert len(await waiting) == 104
 
 
 async def test_gone_with_its_row_or_only_its_object(blobs: Blobs, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,8 @@ from uuid import UUID
 
 import pytest
 
+from mail_testkit.running import temporary_directory
+from mail_testkit.s3 import KEY, SECRET, RunningS3, run_s3
 from store_api.blobs import collector as collectors
 from store_api.blobs import packs, positions, releasing, sweeper
 from store_api.blobs.blobs import Blobs
@@ -27,6 +29,7 @@ from store_api.blobs.places import find
 from store_api.blobs.reading import read
 from store_api.blobs.rewrap import rewrap
 from store_api.blobs.rows import insert_blobs
+from store_api.blobs.storage import open_storage
 from store_api.blobs.writing import Body, WrittenBlob, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
@@ -337,6 +340,23 @@ async def test_master_keys_rotate_without_touching_bodies(blobs: Blobs, tmp_path
     after.close()
 
 
+@pytest.fixture
+def s3() -> Iterator[RunningS3]:
+    with temporary_directory() as directory, run_s3(directory) as server:
+        yield server
+
+
+async def test_it_collects_from_s3_as_well(s3: RunningS3, blobs: Blobs) -> None:
+    bucket = Blobs(open_storage(s3.url, KEY, SECRET), blobs.database, KEYRING)
+    await bucket.check()
+    kept = await _garbage(bucket)
+    assert await Collector(bucket, AT_ONCE).collect()
+    for place, octets in kept:
+        assert await read(bucket, place) == octets
+    await _nothing_is_left_over(bucket, kept)
+    bucket.close()
+
+
 # Killed between any two steps
 
 
@@ -443,6 +463,8 @@ _PROGRAM = """
 import asyncio, os, signal, sys
 from datetime import timedelta
 from pathlib import Path
+from mail_testkit.running import temporary_directory
+from mail_testkit.s3 import KEY, SECRET, RunningS3, run_s3
 from store_api.blobs import collector, releasing
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.file_storage import FileStorage

@@ -79,8 +79,8 @@ def run_s3(directory: Path) -> Iterator[RunningS3]:
     """Run one on free ports while the block runs."""
     program, url = seaweedfs.prepare(directory, script("weed"), KEY, SECRET)
     server = RunningS3(program, url, directory / "seaweedfs.log")
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

@@ -15,7 +15,7 @@ from mail_proto.dsn import FailedRecipient
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
 from store_api.blobs.blobs import Blobs
-from store_api.blobs.reading import read
+from store_api.blobs.reading import loaded
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.events.outbox import Event, record
@@ -156,7 +156,8 @@ async def _bounce(database: Database, blobs: Blobs, rules: Rules, row: Any, fail
         )
         for failure in failures
     ]
-    return bounce(rules.hostname, row.reverse_path, failed, await read(blobs, place), uuid7())
+    async with loaded(blobs, place) as octets:
+        return bounce(rules.hostname, row.reverse_path, failed, octets, uuid7())
 
 
 async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended]) -> None:
