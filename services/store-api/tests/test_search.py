@@ -250,6 +250,8 @@ async def test_columns(shelf: Shelf) -> None:
         (wire.Size(larger=1 << 80), []),
         (wire.Age(now - noon - 86_000, older=False), [2]),
         (wire.Age(now - noon - 86_000, older=True), [1]),
+        (wire.Arrived(noon, noon + 1), [1]),
+        (wire.Arrived(noon + 1), [2]),
         (wire.Changed(2), [2]),
         (wire.HasId("email", shelf.kept[1].email_id), [2]),
         (wire.HasId("thread", uuid4()), []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mail_proto.fold import fold
@@ -42,15 +42,10 @@ class SearchText:
     `parts`: the same for the headers of all parts but the message itself. `opaque`: OPAQUE_FIELDS. `body`: the text.
     """
 
-    header: str
-    parts: str
-    opaque: str
-    body: str
-
-    @property
-    def headers(self) -> str:
-        """All that TEXT looks at besides the body."""
-        return f"{self.header}\n{self.parts}" if self.parts else self.header
+    header: str = ""
+    parts: str = ""
+    opaque: str = ""
+    body: str = ""
 
     def values(self, name: str) -> list[str]:
         """The values of the message's header fields of that (folded) name."""
@@ -61,13 +56,17 @@ class SearchText:
 
 def search_text(octets: Octets, root: Part) -> SearchText:
     """Never raises. Time is linear in the number of octets."""
+    head = header_text(bytes(octets[: min(root.body_start, MAX_HEADER_OCTETS)]))
+    return replace(head, parts="".join(_part_lines(octets, root)), body=fold(searchable(octets, root)))
+
+
+def header_text(octets: bytes) -> SearchText:
+    """The same of the message's header alone."""
     opaque: list[str] = []
     header: list[str] = []
-    for name, line in _lines(bytes(octets[: min(root.body_start, MAX_HEADER_OCTETS)])):
+    for name, line in _lines(octets[:MAX_HEADER_OCTETS]):
         (opaque if name in OPAQUE_FIELDS else header).append(line)
-    return SearchText(
-        "".join(header), "".join(_part_lines(octets, root)), "".join(opaque), fold(searchable(octets, root))
-    )
+    return SearchText(header="".join(header), opaque="".join(opaque))
 
 
 def _part_lines(octets: Octets, root: Part) -> Iterator[str]:

@@ -82,6 +82,8 @@ class Compiler:
                 return self._between("m.octets", _next(larger), smaller)
             case wire.Day(of, first, end):
                 return self._day(of, first, end)
+            case wire.Arrived(first_s, end_s):
+                return self._between("m.internal_date", first_s, end_s)
             case wire.Age(seconds, older):
                 limit = self._bind(self._now - seconds, "bigint")
                 return f"m.internal_date {'<=' if older else '>='} {limit}"

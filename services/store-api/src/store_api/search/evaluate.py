@@ -44,6 +44,10 @@ def matches(key: wire.SearchKey, message: Message, now: int) -> bool:
             return (larger is None or message.octets > larger) and (smaller is None or message.octets < smaller)
         case wire.Day(of, first, end):
             return _within(_day(message, of), first, end)
+        case wire.Arrived(first_s, end_s):
+            return (first_s is None or message.internal_date >= first_s) and (
+                end_s is None or message.internal_date < end_s
+            )
         case wire.Age(seconds, older):
             return message.internal_date <= now - seconds if older else message.internal_date >= now - seconds
         case wire.Changed(since):

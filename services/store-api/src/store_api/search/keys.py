@@ -18,7 +18,7 @@ from store_api.db.engine import Database
 from store_api.messages.contents import MAX_BLOBS, summaries
 from store_api.search.fields import Fields, read_fields
 
-_NO_TEXT: Final = SearchText("", "", "", "")
+_NO_TEXT: Final = SearchText()
 # References have no white space in them, so they travel as one text: arrays of different lengths can't be aggregated.
 _EXPRESSIONS: Final = {"refs": "array_to_string(f.refs, ' ')"}
 

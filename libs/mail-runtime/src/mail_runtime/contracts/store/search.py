@@ -50,6 +50,13 @@ class Day(msgspec.Struct, frozen=True, tag="day"):
     end: date | None = None
 
 
+class Arrived(msgspec.Struct, frozen=True, tag="arrived"):
+    """`first` <= arrival < `end`, in seconds since the epoch."""
+
+    first: int | None = None
+    end: int | None = None
+
+
 class Age(msgspec.Struct, frozen=True, tag="age"):
     """YOUNGER: arrived within the last `seconds`; OLDER: not after that (RFC 5032)."""
 
@@ -108,6 +115,7 @@ SearchKey = Union[  # noqa: UP007 — the classes above refer to it before it is
     HasFlag,
     Size,
     Day,
+    Arrived,
     Age,
     Changed,
     InHeader,

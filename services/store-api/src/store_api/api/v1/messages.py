@@ -63,7 +63,8 @@ async def _page(store: Store, account: OwnAccount, filters: Filters, limit: int,
     return json({"items": [list_item(row) for row in page], "next_cursor": following})
 
 
-def _seconds(moment: datetime | None) -> int | None:
+def seconds(moment: datetime | None) -> int | None:
+    """Since the epoch."""
     return None if moment is None else int(moment.timestamp())
 
 
@@ -82,7 +83,7 @@ async def get_messages(
     cursor: Cursor = None,
 ) -> Response:
     """Messages of all mailboxes, or of one, newest first. A copy is listed in each mailbox that it is in."""
-    filters = Filters(mailbox_id, thread_id, seen, flagged, _seconds(since), _seconds(before), has_attachment)
+    filters = Filters(mailbox_id, thread_id, seen, flagged, seconds(since), seconds(before), has_attachment)
     return await _page(store, account, filters, limit, cursor)
 
 
@@ -101,7 +102,7 @@ async def get_mailbox_messages(
     cursor: Cursor = None,
 ) -> Response:
     """Messages of a mailbox, newest first."""
-    filters = Filters(mailbox_id, thread_id, seen, flagged, _seconds(since), _seconds(before), has_attachment)
+    filters = Filters(mailbox_id, thread_id, seen, flagged, seconds(since), seconds(before), has_attachment)
     return await _page(store, account, filters, limit, cursor)
 
 
