@@ -66,6 +66,7 @@ def test_accounts(typed: Postroom, domain: str) -> None:
     typed("accounts", "set", address, "--forward-to", "none", "--disable")
     assert "disabled" in typed("accounts", "list", "--domain", domain).stdout
     assert "already" in typed("accounts", "create", address, "--password", "another one", code=1).stderr
+    typed("accounts", "password", address, "--password", "-", typing="another long one\n")
     assert typed("accounts", "delete", address, typing="n\n", code=1)
     typed("accounts", "delete", address, "--yes")
     assert told(typed("accounts", "list", "--domain", domain, "--json")) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from mail_testkit.running import RunningPostroom
+from postroom_cli.__main__ import app
 from postroom_cli.demo.dns import dns_server
 from postroom_cli.doctor.domain_records import check_domain
 from postroom_cli.doctor.finding import Finding
@@ -160,3 +164,25 @@ async def test_listeners_that_are_something_else(tmp_path: Path) -> None:
         assert finding.found.startswith("answers doctor.invalid with")
     [finding] = await check_listener("x.test", HOST, replace(smtp, port=free_port()), trusting)
     assert finding.advice.startswith("start the service")
+
+
+def test_the_command_reports_json_and_an_exit_code(
+    names_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"http://{HOST}:{free_port()}"
+    result = CliRunner().invoke(app, ["doctor", "bad.test", "--dns", names_server, "--url", url, "--json"])
+    assert result.exit_code == 1
+    findings = json.loads(result.stdout)
+    assert findings[0]["advice"] == "start it, or give --url and --token"
+    assert {"area", "subject", "state", "found", "advice"} == set(findings[0])
+    assert "found a problem" in result.stderr
+
+
+def test_the_parts_of_a_running_system(postroom: RunningPostroom, names_server: str) -> None:
+    system = ["--url", postroom.api_url, "--token", postroom.admin_token]
+    result = CliRunner().invoke(app, ["doctor", "good.test", "--dns", names_server, *system])
+    assert result.exit_code == 0, result.output
+    assert "✓ postgres: answers in" in result.stdout
+    assert "! MTA-STS of good.test: none" in result.stdout
+    assert "no problem found" in result.stderr

@@ -32,10 +32,11 @@ def show(console: Console, running: Running) -> None:
     console.print(table)
     ports = config.ports
     users = " or ".join(f"{user}@{config.domain}" for user in config.users)
+    login = f"{users}, password {config.dev_password}" if users else "as `postroom accounts create` makes it"
     console.print(
         f"Mail client   IMAP {HOST}:{ports['POSTROOM_IMAPS_PORT']},"
         f" SMTP {HOST}:{ports['POSTROOM_SUBMISSIONS_PORT']}, both SSL/TLS, normal password",
-        f"              {users}, password {config.dev_password}",
+        f"              {login}",
         f"Certificate   self-signed, {plan.certificate}: the client asks once whether to trust it",
         f"REST API      {plan.api_url}/docs, token in {config.data / 'admin-token'}",
         f"Data, logs    {config.data}, {config.data / 'logs'}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json as json_library
 import os
 import random
@@ -23,6 +24,8 @@ ATTEMPTS: Final = 6
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 30.0
 PAGE: Final = 500
+# Larger bodies are sent piece by piece.
+WHOLE_OCTETS: Final = 256 * 1024
 _WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
 
 
@@ -60,8 +63,9 @@ def find_token(given: str | None) -> str:
 class Rest:
     """Use as `async with Rest(url, token) as rest`. Safe for concurrent calls.
 
-    Calls that may be repeated (GET, PUT, DELETE, and those with an idempotency key) are, with growing pauses,
-    while the API asks to wait or is away; not before it has answered once, as then the address is likely wrong.
+    Calls that may be repeated (GET, PUT, DELETE, those with an idempotency key, and where the caller says so) are,
+    with growing pauses, while the API asks to wait or is away; not before it has answered once, as then the address
+    is likely wrong.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -92,9 +96,10 @@ class Rest:
         json: Any = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool = False,
     ) -> bytes:
         """Call and return the body of the answer. Raises RestError."""
-        repeatable = method in {"GET", "PUT", "DELETE"} or "Idempotency-Key" in (headers or {})
+        repeatable |= method in {"GET", "PUT", "DELETE"} or "Idempotency-Key" in (headers or {})
         for attempt in range(ATTEMPTS):
             try:
                 return await self._once(method, path, query, json, body, headers)
@@ -114,9 +119,10 @@ class Rest:
         headers: Mapping[str, str] | None,
     ) -> bytes:
         assert self._http is not None, "use `async with`"
+        data = io.BytesIO(body) if body is not None and len(body) > WHOLE_OCTETS else body
         try:
             async with self._http.request(
-                method, f"{self.url}/v1{path}", params=query, json=json, data=body, headers=headers
+                method, f"{self.url}/v1{path}", params=query, json=json, data=data, headers=headers
             ) as response:
                 octets = await response.read()
                 self._has_answered = True

@@ -112,6 +112,13 @@ async def set_account(
     context.out.done(f"{changed['address']} was changed", changed)
 
 
+@command(_app, "password")
+async def set_password(context: Context, address: Address, password: Password = None) -> None:
+    """Give an account another password; what was logged in with the old one must log in again."""
+    await context.rest.call("PUT", f"/accounts/{segment(address)}/password", {"password": _password(password)})
+    context.out.done(f"{address} has a new password")
+
+
 @command(_app, "delete")
 async def delete_account(
     context: Context, address: Address, yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False

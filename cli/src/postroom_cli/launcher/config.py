@@ -65,7 +65,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         blob_url=environ.get("BLOB_URL", ""),
         with_s3=environ.get("S3", "") not in {"", "0"},
         domain=FIRST_DOMAIN,
-        users=FIRST_USERS,
+        users=() if environ.get("POSTROOM_FIRST_ACCOUNTS") == "0" else FIRST_USERS,
         dev_password=environ.get("POSTROOM_DEV_PASSWORD") or "postroom",
         environ=environ,
     )

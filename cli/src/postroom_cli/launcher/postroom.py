@@ -59,7 +59,7 @@ def _locked(data: Path) -> Iterator[None]:
 async def _first_accounts(config: Config, plan: Plan) -> None:
     """Domain and accounts of the first start; what exists already stays as it is."""
     done = config.data / "first-accounts"
-    if done.exists():
+    if done.exists() or not config.users:
         return
     users = [f"{user}@{config.domain}" for user in config.users]
     async with aiohttp.ClientSession(

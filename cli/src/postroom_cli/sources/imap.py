@@ -65,13 +65,15 @@ class ImapSource:
             self._client = IMAPClient(
                 server.host, server.port, ssl=server.tls, ssl_context=context, timeout=TIMEOUT_S, use_uid=True
             )
-            if not server.tls and self._client.has_capability("STARTTLS"):
-                self._client.starttls(context)
-            elif not server.tls and server.host not in {"127.0.0.1", "::1", "localhost"}:
-                raise SourceFault(f"{server.host} offers no STARTTLS: the password would cross the network in clear")
-            self._client.login(server.user, server.password)
         except (OSError, IMAPClientError) as error:
             raise SourceFault(f"{server.host}:{server.port}: {error}") from error
+        try:
+            self._log_in(context)
+        except BaseException as error:
+            self._client.shutdown()
+            if isinstance(error, OSError | IMAPClientError):
+                raise SourceFault(f"{server.host}:{server.port}: {error}") from error
+            raise
         self._mailboxes = [
             (raw, raw.replace(delimiter.decode(), "/") if delimiter not in {None, b"/"} else raw)
             for flags, delimiter, raw in self._client.list_folders()
@@ -79,9 +81,20 @@ class ImapSource:
         ]
         return self
 
+    def _log_in(self, context: ssl.SSLContext) -> None:
+        server = self._server
+        if not server.tls and self._client.has_capability("STARTTLS"):
+            self._client.starttls(context)
+        elif not server.tls and server.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise SourceFault(f"{server.host} offers no STARTTLS: the password would cross the network in clear")
+        self._client.login(server.user, server.password)
+
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError, IMAPClientError):
+        try:
             self._client.logout()
+        except (OSError, IMAPClientError):
+            with contextlib.suppress(OSError):
+                self._client.shutdown()
 
     def count(self) -> int:
         return sum(self._client.folder_status(raw, [b"MESSAGES"])[b"MESSAGES"] for raw, _ in self._mailboxes)
@@ -90,7 +103,8 @@ class ImapSource:
         try:
             for raw, name in self._mailboxes:
                 validity = self._client.select_folder(raw, readonly=True)[b"UIDVALIDITY"]
-                sizes = self._client.fetch("1:*", [b"RFC822.SIZE"]) if self._client.search() else {}
+                uids = self._client.search()
+                sizes = self._client.fetch(uids, [b"RFC822.SIZE"]) if uids else {}
                 for batch in _batches(sorted((uid, row[b"RFC822.SIZE"]) for uid, row in sizes.items())):
                     rows = self._client.fetch(batch, [b"FLAGS", b"INTERNALDATE", b"BODY.PEEK[]"])
                     for uid in batch:
