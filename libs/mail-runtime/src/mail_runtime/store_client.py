@@ -15,6 +15,7 @@ from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
 from mail_runtime.contracts.store import search as wire_search
+from mail_runtime.contracts.store.columns import changes_of
 
 T = TypeVar("T")
 
@@ -146,10 +147,16 @@ class StoreClient:
         wanted = wire.Subscribe(name=name, subscribed=subscribed)
         await self._call("POST", f"/accounts/{account_id}/subscriptions", _encode(wanted))
 
+    async def columns(
+        self, account_id: UUID, mailbox_id: UUID, since: int = 0, *, with_objects: bool = False
+    ) -> wire.Columns:
+        """What changed after modseq `since`; the whole mailbox for 0, or when that is too long ago. Raises NotFound."""
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/columns?since={since}&objects={int(with_objects)}"
+        return await self._ask("GET", path, None, wire.Columns)
+
     async def changes(self, account_id: UUID, mailbox_id: UUID, since: int = 0) -> wire.Changes:
-        """What changed after modseq `since`; 0: the whole mailbox. Raises NotFound."""
-        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/changes?since={since}"
-        return await self._ask("GET", path, None, wire.Changes)
+        """`columns` as lists. Raises NotFound."""
+        return changes_of(await self.columns(account_id, mailbox_id, since))
 
     async def append(
         self, account_id: UUID, mailbox_id: UUID, header: wire.AppendHeader, message: bytes

@@ -3,6 +3,7 @@
 Fields may be added with a default, never removed: old and new processes talk to each other during an upgrade.
 """
 
+from mail_runtime.contracts.store.columns import Columns
 from mail_runtime.contracts.store.contents import BlobIds, Summary
 from mail_runtime.contracts.store.directory import (
     BearerToken,
@@ -56,6 +57,7 @@ __all__ = [
     "ClaimDeliveries",
     "ClaimedDelivery",
     "CloseMaildrop",
+    "Columns",
     "Copied",
     "CopyMessages",
     "CreateMailbox",

@@ -13,7 +13,7 @@ from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, received_message, streamed
 from store_api.blobs.reading import framed, read_range
 from store_api.ingest.submission import append
-from store_api.mailboxes.changes import changes
+from store_api.mailboxes.changes import changes, columns
 from store_api.mailboxes.flags import store_flags
 from store_api.mailboxes.mailboxes import (
     create_mailbox,
@@ -64,6 +64,13 @@ async def post_subscription(store: TheStore, account_id: UUID, request: Request)
 @router.get("/mailboxes/{mailbox_id}/changes")
 async def get_changes(store: TheStore, account_id: UUID, mailbox_id: UUID, since: int = 0) -> Response:
     return packed(await changes(store.database, account_id, mailbox_id, since))
+
+
+@router.get("/mailboxes/{mailbox_id}/columns")
+async def get_columns(
+    store: TheStore, account_id: UUID, mailbox_id: UUID, since: int = 0, *, objects: bool = False
+) -> Response:
+    return packed(await columns(store.database, account_id, mailbox_id, since, with_objects=objects))
 
 
 @router.post("/mailboxes/{mailbox_id}/messages")
