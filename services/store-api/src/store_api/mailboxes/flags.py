@@ -50,6 +50,13 @@ _NEW_FLAGS: Final = {
     "replace": "CAST(:flags AS text[])",
 }
 
+# No flag is there twice.
+_DIFFERS: Final = {
+    "add": "cardinality(candidate.new) > cardinality(candidate.old)",
+    "remove": "cardinality(candidate.new) < cardinality(candidate.old)",
+    "replace": "NOT (candidate.old @> candidate.new AND candidate.new @> candidate.old)",
+}
+
 _STORE: Final = f"""
 WITH candidate AS MATERIALIZED (
     SELECT uid, modseq, flags AS old, {{new}} AS new
@@ -63,7 +70,7 @@ WITH candidate AS MATERIALIZED (
     FROM candidate
     WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND message.uid = candidate.uid
       AND (CAST(:unchanged_since AS bigint) IS NULL OR candidate.modseq <= :unchanged_since)
-      AND NOT (candidate.old @> candidate.new AND candidate.new @> candidate.old)
+      AND {{differs}}
     RETURNING cardinality(candidate.new) AS flags,
               CAST('\\Seen' = ANY (candidate.old) AS integer)
             - CAST('\\Seen' = ANY (candidate.new) AS integer) AS unseen
@@ -100,7 +107,7 @@ async def store_flags_locked(
     row = (
         await run(
             connection,
-            _STORE.format(new=_NEW_FLAGS[change.operation]),
+            _STORE.format(new=_NEW_FLAGS[change.operation], differs=_DIFFERS[change.operation]),
             account_id=account_id,
             mailbox_id=mailbox.id,
             flags=canonical_flags(change.flags),
