@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 import aiohttp
@@ -62,10 +63,11 @@ async def test_guessing_tokens_is_stopped_for_that_address_only(postroom: Runnin
 
         for _ in range(ADDRESS.burst // UNAUTHENTICATED_COST):
             assert (await get(address, secrets.token_hex())).status == 401
-        # Meanwhile the bucket has filled again by ten such calls a second.
-        while (refused := await get(address, secrets.token_hex())).status == 401:
-            pass
-        assert refused.status == 429
-        assert int(refused.headers["Retry-After"]) >= 1
-        assert refused.content_type == "application/problem+json"
+        # Meanwhile the bucket has filled again by ten such calls a second: ask faster.
+        refused = []
+        while not refused:
+            answers = await asyncio.gather(*(get(address, secrets.token_hex()) for _ in range(30)))
+            refused = [answer for answer in answers if answer.status == 429]
+        assert int(refused[0].headers["Retry-After"]) >= 1
+        assert refused[0].content_type == "application/problem+json"
         assert (await get(other, postroom.admin_token)).status == 200

@@ -98,6 +98,13 @@ class Logins:
         for app in found.apps:
             if hmac.compare_digest(app.hash, app_password_hash(password)):
                 return await self._succeed(found, "app_password", app=app)
+        return await self._by_own_password(found, password)
+
+    async def check_own_password(self, login: str, password: str, service: wire.Protocol, peer: str) -> None:
+        """As `authenticate`, for what an app password doesn't open: a new password."""
+        await self._by_own_password(await self._find(login, service, peer), password)
+
+    async def _by_own_password(self, found: _Login, password: str) -> wire.Principal:
         attempt = await self._begin(found)
         stored = None if found.row is None else found.row.password_hash
         if stored is not None and self._passwords.remembers(stored, password):

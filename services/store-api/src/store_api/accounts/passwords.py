@@ -87,6 +87,10 @@ class Passwords:
             verifier = None
         return Secrets(self._hasher.hash(_prepared(password)), salt, iterations, verifier)
 
+    async def verifier(self, password: str, salt: bytes, iterations: int) -> Verifier:
+        """Of a password that SASLprep leaves as it is. Raises Unavailable."""
+        return await self._in_thread(lambda: make_verifier(password, salt, iterations))
+
     def remembers(self, stored: str, password: str) -> bool:
         """Whether this password was verified against this hash lately."""
         until = self._verified.get((stored, self._digest(password)))

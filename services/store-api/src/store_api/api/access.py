@@ -75,7 +75,7 @@ async def actor_of(request: Request) -> Actor:
         store = await store_of(request)
         scheme, value = _authorization(request)
         if scheme == "basic":
-            actor = await _by_password(store, value, request.client.host if request.client else "")
+            actor = await _by_password(store, value, _peer(request))
         elif scheme == "bearer":
             actor = await _by_token(store, value)
         else:
@@ -105,8 +105,25 @@ async def _by_password(store: Store, encoded: str, peer: str) -> Actor:
     except (ValueError, AuthenticationFailed) as error:
         raise _unauthenticated(_BASIC) from error
     except TooManyLogins as error:
-        raise Refusal("rate-limited", str(error), {"Retry-After": str(math.ceil(error.retry_after_s))}) from error
+        raise _too_many(error) from error
     return Actor("account", f"account {principal.address}", principal.domain_id, principal.account_id)
+
+
+async def check_own_password(request: Request, address: str, password: str) -> None:
+    """The account's own password, no app password. Raises AuthenticationFailed, Refusal 429, Unavailable."""
+    store = await store_of(request)
+    try:
+        await store.logins.check_own_password(address, password, "api", _peer(request))
+    except TooManyLogins as error:
+        raise _too_many(error) from error
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _too_many(error: TooManyLogins) -> Refusal:
+    return Refusal("rate-limited", str(error), {"Retry-After": str(math.ceil(error.retry_after_s))})
 
 
 def _authorization(request: Request) -> tuple[str, str]:

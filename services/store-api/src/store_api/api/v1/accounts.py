@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.accounts.accounts import create_account
-from store_api.accounts.password_change import change_password
 from store_api.api.access import Actor, DomainAdmin, TheAccount, TheActor, TheStore
 from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
@@ -52,11 +51,6 @@ class AccountSettings(Input):
 class NewAccount(AccountSettings):
     address: str = Field(examples=["alice@example.test"], max_length=320)
     password: str = Field(examples=["correct horse battery"], max_length=1024, repr=False)
-
-
-class NewPassword(Input):
-    password: str = Field(examples=["correct horse battery"], max_length=1024, repr=False)
-    current_password: str | None = Field(None, examples=["long enough"], max_length=1024, repr=False)
 
 
 class Usage(BaseModel):
@@ -167,15 +161,6 @@ async def patch_account(
     if row.state != changed.state and changed.state == "disabled":
         await store.notifier.account_changed(account.id, "disabled")
     return changed
-
-
-@router.put("/accounts/{address}/password", status_code=204)
-async def put_password(store: TheStore, actor: TheActor, account: TheAccount, new: NewPassword) -> None:
-    """Set a new password; the old one stops working at once. An account must say its current one as well."""
-    if actor.scope == "account" and new.current_password is None:
-        raise Refusal("forbidden", "say the current password too")
-    await change_password(store.database, store.passwords, actor.name, account.id, new.password, new.current_password)
-    await store.notifier.account_changed(account.id, "password")
 
 
 def _require_rights(actor: Actor, changes: dict[str, Any]) -> None:
