@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import poplib
 import smtplib
 import uuid
 from collections.abc import Callable
+from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +125,26 @@ def test_the_queue(typed: Postroom, postroom: RunningPostroom) -> None:
     [after] = told(typed("queue", "list", "--recipient", recipient, "--json"))
     assert after["state"] == "cancelled" if cancelled else after["state"] in {"failed", "sending"}
     assert "say which" in typed("queue", "hold", code=1).stderr
+
+
+def test_sending(typed: Postroom, domain: str, tmp_path: Path, postroom: RunningPostroom) -> None:
+    for name in ("carol", "dave"):
+        typed("accounts", "create", f"{name}@{domain}", "--password", PASSWORD)
+    (tmp_path / "plan.txt").write_text("first this, then that\n")
+    arguments = ["--to", f"dave@{domain}", "--subject", "Grüße", "--text", "Thursday?"]
+    sent = told(typed("send", f"carol@{domain}", *arguments, "--attach", str(tmp_path / "plan.txt"), "--json"))
+    assert sent["recipients"] == [f"dave@{domain}"]
+    raw = tmp_path / "raw.eml"
+    raw.write_bytes(f"From: carol@{domain}\r\nTo: dave@{domain}\r\nSubject: as it is\r\n\r\nx\r\n".encode())
+    typed("send", f"carol@{domain}", "--raw", str(raw))
+    assert "leave the other options out" in typed("send", f"carol@{domain}", "--raw", "-", "--to", "x", code=1).stderr
+    refused = typed("send", f"carol@{domain}", "--from", "other@else.test", *arguments, code=1)
+    assert "422" in refused.stderr
+    client = poplib.POP3(postroom.host, postroom.ports["pop3"])
+    client.user(f"dave@{domain}")
+    client.pass_(PASSWORD)
+    assert client.stat()[0] == 2
+    received = message_from_bytes(b"\r\n".join(client.retr(1)[1]))
+    attached = [part.get_payload(decode=True) for part in received.walk() if part.get_filename() == "plan.txt"]
+    assert attached == [b"first this, then that\n"]
+    client.quit()

@@ -6,7 +6,18 @@ import typer
 from rich.console import Console
 
 from postroom_cli.command import complete
-from postroom_cli.commands import accounts, aliases, backup, doctor, domains, exporting, importing, queue, tokens
+from postroom_cli.commands import (
+    accounts,
+    aliases,
+    backup,
+    doctor,
+    domains,
+    exporting,
+    importing,
+    queue,
+    sending,
+    tokens,
+)
 from postroom_cli.demo.story import tell_story
 from postroom_cli.launcher.config import LaunchError, read_config
 from postroom_cli.run import run
@@ -35,7 +46,7 @@ async def _run() -> None:
     await run(read_config(), Console())
 
 
-for subject in (domains, accounts, aliases, tokens, queue, importing, exporting, backup, doctor):
+for subject in (domains, accounts, aliases, tokens, queue, sending, importing, exporting, backup, doctor):
     subject.add_to(app)
 
 
