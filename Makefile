@@ -10,8 +10,8 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-pop3 up down \
-	containers-check clean
+.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-mime \
+	bench-pop3 fuzz up down containers-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -62,6 +62,12 @@ bench-store: $(STAMP) ## measure the store over HTTP against its goals (S3=1: bo
 
 bench-blobs: $(STAMP) ## measure what a stored body costs: PUTs, packs, compression, encryption
 	$(BIN)/python -m bench.blobs
+
+bench-mime: $(STAMP) ## measure what reading a message costs
+	$(BIN)/python bench/mime.py $(ARGS)
+
+fuzz: $(STAMP) ## read mutated real messages for a minute (ARGS="--seconds 600")
+	$(BIN)/python -m mail_testkit.fuzz $(ARGS)
 
 bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
 	$(BIN)/python -m bench.pop3 $(ARGS)

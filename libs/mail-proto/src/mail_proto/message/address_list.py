@@ -79,12 +79,17 @@ def parse_list(value: bytes) -> list[ListedAddress]:
 
 
 def displayed(listed: Iterable[ListedAddress]) -> list[tuple[str, str]]:
-    """(name, address) of each, decoded; names of groups are left out. A local part is quoted where it must be."""
-    return [
-        (decode(one.name) if one.name else "", _address(one.mailbox or b"", one.host))
-        for one in listed
-        if one.host is not None
-    ]
+    """(name, address) of each, decoded; names of groups are left out. A local part is quoted where it must be.
+
+    What is no address at all (`From: "Joe Bloggs"`) is a name.
+    """
+    return [_displayed(one.name or b"", one.mailbox or b"", one.host) for one in listed if one.host is not None]
+
+
+def _displayed(name: bytes, local: bytes, host: bytes) -> tuple[str, str]:
+    if not host and not name and not _DOT_ATOM.fullmatch(local):
+        return decode(local), ""
+    return decode(name), _address(local, host)
 
 
 def _address(local: bytes, host: bytes) -> str:

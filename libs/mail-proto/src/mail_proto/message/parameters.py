@@ -45,7 +45,7 @@ PLAIN_TEXT: Final = MediaType("text/plain")
 
 
 def media_type(value: bytes | None, default: MediaType = PLAIN_TEXT) -> MediaType:
-    """Parse the unfolded Content-Type. Nonsense counts as text/plain (RFC 2045 §5.2).
+    """Parse the unfolded Content-Type. Nonsense counts as text/plain (RFC 2045 §5.2), with its parameters.
 
     A lone `text` or `multipart` gets the usual subtype: old Eudora and many scripts write these.
     """
@@ -53,14 +53,14 @@ def media_type(value: bytes | None, default: MediaType = PLAIN_TEXT) -> MediaTyp
         return default
     found = _MEDIA_TYPE.match(value)
     if found is None:
-        return PLAIN_TEXT
+        return MediaType("text/plain", parameters(value))
     main, sub = found[1].lower().decode("ascii"), found[2]
     if sub is not None:
         return MediaType(f"{main}/{sub.lower().decode('ascii')}", parameters(value[found.end() :]))
     if main in ("text", "multipart"):
         name = "text/plain" if main == "text" else "multipart/mixed"
         return MediaType(name, parameters(value[found.end() :]))
-    return PLAIN_TEXT
+    return MediaType("text/plain", parameters(value[found.end() :]))
 
 
 def disposition(value: bytes) -> tuple[bytes, Parameters] | None:

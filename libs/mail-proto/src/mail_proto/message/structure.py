@@ -30,6 +30,7 @@ MAX_BOUNDARY_OCTETS: Final = 1_000
 # An mmap is counted in pieces of this size, so that no more of it is copied at once.
 _PIECE_OCTETS: Final = 1_048_576
 
+_DASHES: Final = re.compile(rb"\n--([^\n]{0,%d}+)" % (MAX_BOUNDARY_OCTETS + 80))
 _HEADER_EVENT: Final = re.compile(rb"\n(?:\r?\n|(--))")
 _CONTENT_TYPE: Final = re.compile(rb"\ncontent-type[ \t]*+:")
 _FIELD_END: Final = re.compile(rb"\n(?![ \t])")
@@ -183,12 +184,13 @@ class _Scanner:
         """The next delimiter from `position` on, which is at the start of a line or at a line end."""
         if not self._boundaries:
             return None
-        position = max(position - 1, 0)
-        while (position := self._octets.find(b"\n--", position)) >= 0:
-            delimiter = self._delimiter(position + 1)
-            if delimiter is not None:
-                return delimiter
-            position += 3
+        boundaries = self._boundaries
+        for found in _DASHES.finditer(self._octets, max(position - 1, 0)):
+            line = found[1].rstrip(b" \t\r")
+            if line in boundaries or line[:-2] in boundaries:
+                delimiter = self._delimiter(found.start() + 1)
+                if delimiter is not None:
+                    return delimiter
         return None
 
     def _delimiter(self, start: int) -> _Delimiter | None:
