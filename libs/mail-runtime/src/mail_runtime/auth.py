@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 from typing import Final, Protocol
 
 from mail_proto import sasl
+from mail_runtime.channel_binding import channel_bindings
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import AuthenticationFailed
 
 # RFC 5802 §9 asks for enough that no two are alike.
 NONCE_OCTETS: Final = 18
+
+
+def offer(tls: ssl.SSLObject | None, end_point: bytes, oauth_issuers: str) -> sasl.Offer:
+    """What a connection on which passwords may cross offers.
+
+    `end_point` as in `channel_binding`; `oauth_issuers` as in the setting, the first of them is named to clients.
+    """
+    first = oauth_issuers.partition(",")[0].strip().rstrip("/")
+    configuration = f"{first}/.well-known/openid-configuration" if first else ""
+    return sasl.Offer(channel_bindings(tls, end_point), configuration)
 
 
 class Accounts(Protocol):

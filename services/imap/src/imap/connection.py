@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from contextlib import ExitStack
 from typing import Final
 from uuid import uuid4
@@ -18,7 +19,8 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault, Refused, SyntaxFault, status
 from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Line, LiteralRefused
 from mail_proto.imap.states import State, check_allowed
-from mail_proto.sasl import SaslFault, decode_response, parse_plain
+from mail_proto.sasl import Offer, SaslFault, UnknownMechanism, decode_response
+from mail_runtime.auth import Exchange, offer
 from mail_runtime.contracts import errors as store_errors
 from mail_runtime.contracts.store import Principal
 from mail_runtime.loopback import is_loopback
@@ -80,12 +82,19 @@ class Connection:
         self._login_deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
         self._errors = 0
         self._stopping = False
+        self._kicked = ""
         self._waits = False
         self._task = asyncio.current_task()
 
     def stop(self) -> None:
         """End with BYE as soon as no command is under way."""
         self._stopping = True
+        if self._waits and self._task is not None:
+            self._task.cancel()
+
+    def _kick(self, reason: str) -> None:
+        """End with BYE and this reason as soon as no command is under way: the login doesn't hold any more."""
+        self._kicked = reason
         if self._waits and self._task is not None:
             self._task.cancel()
 
@@ -108,9 +117,9 @@ class Connection:
             except (ClientGone, OSError):
                 log.debug("client_gone", peer=self._peer)
             except asyncio.CancelledError:
-                if not self._stopping:
+                if not self._stopping and not self._kicked:
                     raise
-                bye = "the service is stopping; connect again"
+                bye = self._kicked or "the service is stopping; connect again"
             except Exception:
                 log.exception("connection_bug", peer=self._peer)
                 bye = "internal error"
@@ -160,8 +169,8 @@ class Connection:
         timeout_s = IDLE_TIMEOUT_S
         if self._session.principal is None:
             timeout_s = max(0.0, self._login_deadline - asyncio.get_running_loop().time())
-        if self._stopping:
-            raise Hangup("the service is stopping; connect again")
+        if self._kicked or self._stopping:
+            raise Hangup(self._kicked or "the service is stopping; connect again")
         self._waits = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -288,12 +297,18 @@ class Connection:
         on_loopback = self._shared.settings.plaintext_login_on_loopback and is_loopback(self._peer)
         return self._secure or on_loopback
 
+    @property
+    def _offer(self) -> Offer:
+        tls = self._writer.get_extra_info("ssl_object")
+        return offer(tls, self._shared.end_point, self._shared.settings.oauth_issuers)
+
     def _capabilities(self) -> str:
         words = [f"{CAPABILITIES}{self._shared.settings.max_message_octets}"]
         if self._session.state is State.NOT_AUTHENTICATED:
             if self._tls is not None and not self._secure:
                 words.append("STARTTLS")
-            words.append("AUTH=PLAIN" if self._login_allowed else "LOGINDISABLED")
+            names = self._offer.names if self._login_allowed else ()
+            words += [f"AUTH={name}" for name in names] or ["LOGINDISABLED"]
         return " ".join(words)
 
     async def _start_tls(self, tag: bytes) -> None:
@@ -315,27 +330,26 @@ class Connection:
     async def _logged_in(self, principal: Principal, watching: ExitStack) -> None:
         self._session.principal = principal
         self._framing.max_append_octets = self._shared.settings.max_message_octets
-        self._session.watch = watching.enter_context(self._shared.watches.watching(principal.account_id))
+        self._session.watch = watching.enter_context(self._shared.watches.watching(principal.account_id, self._kick))
         await self._shared.watches.subscribe(principal.account_id)
 
     async def _authenticate(self, command: c.Authenticate, watching: ExitStack) -> Done:
-        if command.mechanism != "PLAIN":
-            raise Refused("use PLAIN", "CANNOT")
         if not self._login_allowed:
             raise Refused("start TLS before you log in", "PRIVACYREQUIRED")
-        response = command.initial
-        if response is None:
-            await self._send(b"+ \r\n")
-            response = await self._next_line()
-            if response == b"*":
-                raise SyntaxFault("cancelled")
+        store = self._session.store
         try:
-            authzid, user, password = parse_plain(decode_response(response))
-        except SaslFault as fault:
-            raise SyntaxFault(str(fault)) from fault
-        if authzid not in ("", user):
-            raise Refused("nobody may act for somebody else here", "AUTHORIZATIONFAILED")
-        return await self._log_in(user, password, watching)
+            exchange = Exchange(store, self._offer, command.mechanism, protocol="imap", peer=self._peer)
+        except UnknownMechanism as fault:
+            raise Refused(str(fault), "CANNOT") from fault
+        answer = await self._logins.respond(exchange, None if command.initial is None else _decoded(command.initial))
+        while isinstance(answer, bytes):
+            await self._send(b"+ " + b64encode(answer) + b"\r\n")
+            line = await self._next_line()
+            if line == b"*":
+                raise SyntaxFault("cancelled")
+            answer = await self._logins.respond(exchange, _decoded(line))
+        await self._logged_in(answer, watching)
+        return Done("logged in", f"CAPABILITY {self._capabilities()}")
 
     # News of the selected mailbox
 
@@ -400,3 +414,10 @@ class Connection:
             return
         if selected.view.has_news:
             await self._send(selected.view.announce(expunges=True))
+
+
+def _decoded(line: bytes) -> bytes:
+    try:
+        return decode_response(line)
+    except SaslFault as fault:
+        raise SyntaxFault(str(fault)) from fault

@@ -31,4 +31,7 @@ class Settings:
     login_failure_delay_s: float = setting(
         "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
     )
+    oauth_issuers: str = setting(
+        "POSTROOM_OAUTH_ISSUERS", "as at the store; when there are any, OAUTHBEARER and XOAUTH2 are offered", ""
+    )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from mail_runtime.bus import Bus, BusUnavailable, Msg
-from mail_runtime.contracts.subjects import mailbox_subject
+from mail_runtime.contracts.subjects import AccountChanged, account_subject, mailbox_subject
 
 log = structlog.get_logger()
 
 
-class Watch:
-    """One session's interest: `changed` is set when its mailbox may have changed."""
+# Why a session ends, by what happened to its account.
+_ENDS: Final = {
+    "password": "the password was changed; log in again",
+    "disabled": "the account was disabled",
+    "deleted": "the account was deleted",
+}
 
-    def __init__(self) -> None:
+
+class Watch:
+    """One session's interest: `changed` is set when its mailbox may have changed; `kick` is told why it must end."""
+
+    def __init__(self, kick: Callable[[str], None] | None = None) -> None:
         self.mailbox_id: UUID | None = None
         self.changed = asyncio.Event()
+        self.kick = kick
 
 
 class _Account:
     def __init__(self) -> None:
         self.watches: set[Watch] = set()
-        self.subscription: Subscription | None = None
+        self.subscriptions: list[Subscription] = []
         self.subscribing = asyncio.Lock()
 
 
@@ -46,10 +57,10 @@ class Watches:
         return self._bus.connected
 
     @contextmanager
-    def watching(self, account_id: UUID) -> Iterator[Watch]:
+    def watching(self, account_id: UUID, kick: Callable[[str], None]) -> Iterator[Watch]:
         """Watch an account while the block runs; call `subscribe` inside."""
         account = self._accounts.setdefault(account_id, _Account())
-        watch = Watch()
+        watch = Watch(kick)
         account.watches.add(watch)
         try:
             yield watch
@@ -62,10 +73,11 @@ class Watches:
         if account is None:
             return
         async with account.subscribing:
-            if account.subscription is not None or not account.watches or not self._bus.connected:
+            if account.subscriptions or not account.watches or not self._bus.connected:
                 return
             try:
-                account.subscription = await self._bus.subscribe(mailbox_subject(account_id), self._notified)
+                account.subscriptions.append(await self._bus.subscribe(mailbox_subject(account_id), self._notified))
+                account.subscriptions.append(await self._bus.subscribe(account_subject(account_id), self._told))
             except BusUnavailable as error:
                 log.info("subscribe_failed", error=str(error))
 
@@ -76,12 +88,11 @@ class Watches:
             return
         del self._accounts[account_id]
         async with account.subscribing:  # one that is under way has to be given up too
-            if account.subscription is None:
-                return
-            try:
-                await account.subscription.unsubscribe()
-            except (NatsError, OSError) as error:
-                log.info("unsubscribe_failed", error=repr(error))
+            for subscription in account.subscriptions:
+                try:
+                    await subscription.unsubscribe()
+                except (NatsError, OSError) as error:
+                    log.info("unsubscribe_failed", error=repr(error))
 
     async def _notified(self, message: Msg) -> None:
         try:
@@ -94,6 +105,19 @@ class Watches:
         for watch in account.watches if account else ():
             if watch.mailbox_id == mailbox_id:
                 watch.changed.set()
+
+    async def _told(self, message: Msg) -> None:
+        """Of the account itself: sessions end whose login doesn't hold any more."""
+        try:
+            account_id = UUID(message.subject.partition(".")[2])
+            what = msgspec.msgpack.decode(message.data, type=AccountChanged).what
+        except (ValueError, msgspec.MsgspecError):
+            log.warning("odd_message", subject=message.subject)
+            return
+        account = self._accounts.get(account_id)
+        for watch in list(account.watches) if account and what in _ENDS else ():
+            if watch.kick is not None:
+                watch.kick(_ENDS[what])
 
     async def _connected(self) -> None:
         """Subscribe what waited; whatever was published meanwhile was missed, so everybody looks."""

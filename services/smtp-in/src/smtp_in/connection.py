@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from mail_proto.sasl import Offer
 from mail_proto.smtp import arguments, trace
 from mail_proto.smtp.errors import (
     ArgumentFault,
@@ -27,6 +28,8 @@ from mail_proto.smtp.errors import (
     UnknownCommand,
 )
 from mail_proto.smtp.replies import Reply
+from mail_runtime.auth import Accounts, offer
+from mail_runtime.channel_binding import server_end_point
 from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Principal
 from mail_runtime.loopback import is_loopback
@@ -51,7 +54,7 @@ _BUSY: Final = Reply(421, "4.7.0", "too many connections; try again later")
 _STOPPING: Final = Reply(421, "4.3.2", "the service is stopping; try again later")
 
 
-class Store(login.Accounts, transfer.Ingest, Protocol):
+class Store(Accounts, transfer.Ingest, Protocol):
     """What a connection asks of the store."""
 
     async def check_sender(self, account_id: UUID, reverse_path: str) -> None: ...
@@ -82,6 +85,7 @@ class Shared:
     def __init__(self, settings: Settings, store: Store, recipients: Recipients) -> None:
         self.settings, self.store, self.recipients = settings, store, recipients
         self.budget = MemoryBudget(settings.max_buffered_octets)
+        self.end_point = server_end_point(settings.tls_certificate)
 
 
 class Connection(SMTP):
@@ -227,8 +231,12 @@ class Connection(SMTP):
         if self._listener.tls is not None and not self._secure:
             lines.append("STARTTLS")
         if self._listener.submission and self._login_allowed:
-            lines.append("AUTH " + " ".join(login.MECHANISMS))
+            lines.append("AUTH " + " ".join(self._offer.names))
         return [*lines, "ENHANCEDSTATUSCODES", "HELP"]
+
+    @property
+    def _offer(self) -> Offer:
+        return offer(self._wire.tls, self._shared.end_point, self._shared.settings.oauth_issuers)
 
     @property
     def _login_allowed(self) -> bool:
@@ -260,7 +268,7 @@ class Connection(SMTP):
             raise Refusal(Reply(538, "5.7.11", "start TLS before you log in"))
         mechanism, initial = login.split_auth(arg)
         try:
-            self._principal = await self._login.run(mechanism, initial)
+            self._principal = await self._login.run(mechanism, initial, self._offer)
         except login.LoginFailed as fault:
             if self._login.failures >= login.MAX_FAILURES:
                 raise Hangup(Reply(421, "4.7.0", "too many failed logins")) from fault

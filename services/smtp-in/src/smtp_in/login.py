@@ -1,34 +1,29 @@
-"""AUTH PLAIN and LOGIN: from a command to a principal (RFC 4954, RFC 4616; LOGIN has no RFC)."""
+"""AUTH: from a command to a principal (RFC 4954), by whatever mechanism `mail_proto.sasl` offers."""
 
 from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
-from mail_proto.sasl import SaslFault, decode_response, parse_plain
+from mail_proto.sasl import Denied, Offer, SaslFault, decode_response
+from mail_proto.sasl import UnknownMechanism as NotOffered
 from mail_proto.smtp.errors import ArgumentFault, SmtpFault
 from mail_proto.smtp.replies import Reply
-from mail_runtime.contracts.errors import AuthenticationFailed
-from mail_runtime.contracts.store import Credentials, Principal
+from mail_runtime.auth import Accounts, Exchange
+from mail_runtime.contracts.errors import AuthenticationFailed, TooManyLogins, Unavailable
+from mail_runtime.contracts.store import Principal
 from smtp_in.metrics import LOGINS
 from smtp_in.wire import Wire
 
 log = structlog.get_logger()
 
-MECHANISMS: Final = ("PLAIN", "LOGIN")
 # RFC 4954 §4: "12288 octets" for base64 lines during authentication.
 MAX_RESPONSE_OCTETS: Final = 12288
 MAX_FAILURES: Final = 5
 MAX_DELAY_S: Final = 16.0
-
-
-class Accounts(Protocol):
-    """The part of the store client that is used here."""
-
-    async def authenticate(self, credentials: Credentials) -> Principal: ...
 
 
 class UnknownMechanism(SmtpFault):
@@ -55,6 +50,12 @@ class LoginFailed(SmtpFault):
     code, status = 535, "5.7.8"
 
 
+class LoginUnavailable(SmtpFault):
+    """RFC 4954 §6: it isn't known yet whether it is right."""
+
+    code, status = 454, "4.7.0"
+
+
 class Login:
     """The attempts of one connection: each failure is answered later than the one before."""
 
@@ -63,46 +64,33 @@ class Login:
         self._delay_s = failure_delay_s
         self.failures = 0
 
-    async def run(self, mechanism: str, initial: str | None) -> Principal:
-        """Exchange the challenges and check. Raises SmtpFault, the store's errors, ClientGone."""
-        match mechanism.upper():
-            case "PLAIN":
-                username, password = await self._plain(initial)
-            case "LOGIN":
-                username, password = await self._login(initial)
-            case _:
-                raise UnknownMechanism("use PLAIN or LOGIN")
+    async def run(self, mechanism: str, initial: str | None, offer: Offer) -> Principal:
+        """Exchange the challenges and check. Raises SmtpFault, ClientGone."""
         try:
-            principal = await self._accounts.authenticate(
-                Credentials(username=username, password=password, protocol="smtp", peer=self._peer)
-            )
-        except AuthenticationFailed as error:
-            self.failures += 1
-            LOGINS.labels("failed").inc()
-            log.info("login_failed", username=username, peer=self._peer, failures=self.failures)
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
-            raise LoginFailed("wrong name or password") from error
-        LOGINS.labels("succeeded").inc()
-        return principal
-
-    async def _plain(self, initial: str | None) -> tuple[str, str]:
-        message = await self._response(b"") if initial is None else _decode(initial.encode())
+            exchange = Exchange(self._accounts, offer, mechanism, protocol="smtp", peer=self._peer)
+        except NotOffered as fault:
+            raise UnknownMechanism(str(fault)) from fault
         try:
-            authzid, username, password = parse_plain(message)
+            answer = await exchange.respond(None if initial is None else _decode(initial.encode()))
+            while isinstance(answer, bytes):
+                answer = await exchange.respond(await self._response(answer))
+        except (Denied, AuthenticationFailed) as error:
+            raise await self._failed(exchange.username) from error
         except SaslFault as fault:
-            raise MalformedResponse("malformed PLAIN message") from fault
-        if authzid not in ("", username):
-            raise LoginFailed("nobody may act for somebody else here")
-        return username, password
+            raise MalformedResponse(str(fault)) from fault
+        except (TooManyLogins, Unavailable) as error:
+            raise LoginUnavailable(str(error)) from error
+        LOGINS.labels("succeeded").inc()
+        return answer
 
-    async def _login(self, initial: str | None) -> tuple[str, str]:
-        username = await self._response(b"Username:") if initial is None else _decode(initial.encode())
-        password = await self._response(b"Password:")
-        try:
-            return username.decode(), password.decode()
-        except UnicodeDecodeError as error:
-            raise MalformedResponse("names and passwords are UTF-8") from error
+    async def _failed(self, username: str) -> LoginFailed:
+        """Each one is answered later than the one before."""
+        self.failures += 1
+        LOGINS.labels("failed").inc()
+        log.info("login_failed", username=username, peer=self._peer, failures=self.failures)
+        await asyncio.sleep(self._delay_s)
+        self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
+        return LoginFailed("wrong name or password")
 
     async def _response(self, challenge: bytes) -> bytes:
         self._wire.reply(Reply(334, "", b64encode(challenge).decode("ascii")))
@@ -113,12 +101,10 @@ class Login:
 
 
 def _decode(line: bytes) -> bytes:
-    if line == b"=":  # RFC 4954 §4: an initial response of no octets
-        return b""
     try:
         return decode_response(line)
     except SaslFault as fault:
-        raise MalformedResponse("not base64") from fault
+        raise MalformedResponse(str(fault)) from fault
 
 
 def split_auth(argument: str) -> tuple[str, str | None]:

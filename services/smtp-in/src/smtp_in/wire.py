@@ -56,6 +56,12 @@ class Wire:
         self._output = bytearray()
         self.waits_for_command = False
 
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """Of the connection as it is now."""
+        found: ssl.SSLObject | None = self._writer.get_extra_info("ssl_object")
+        return found
+
     def reply(self, reply: Reply) -> None:
         """Queue a reply; it leaves with the next `flush`, `line` or `message` that must wait."""
         self._output += reply.render()

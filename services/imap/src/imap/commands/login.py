@@ -1,4 +1,4 @@
-"""LOGIN and AUTHENTICATE PLAIN (RFC 3501 §6.2, RFC 4616), with growing delays after failures."""
+"""LOGIN and AUTHENTICATE (RFC 3501 §6.2, RFC 4959), with growing delays after failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import structlog
 
 from imap.metrics import LOGINS
 from imap.session import Session
-from mail_proto.imap.errors import Refused
+from mail_proto.imap.errors import Refused, SyntaxFault
+from mail_proto.sasl import AuthorizationFault, Denied, SaslFault
+from mail_runtime.auth import Exchange
 from mail_runtime.contracts.errors import AuthenticationFailed
 from mail_runtime.contracts.store import Credentials, Principal
 
@@ -27,16 +29,33 @@ class Logins:
         self.failures = 0
 
     async def check(self, session: Session, username: str, password: str) -> Principal:
-        """Raises Refused: wrong name or password. Unavailable."""
+        """Raises Refused: wrong name or password. TooManyLogins, Unavailable."""
         credentials = Credentials(username=username, password=password, protocol="imap", peer=self._peer)
         try:
             principal = await session.store.authenticate(credentials)
         except AuthenticationFailed as error:
-            self.failures += 1
-            LOGINS.labels("failed").inc()
-            log.info("login_failed", username=username, peer=self._peer, failures=self.failures)
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
-            raise Refused("wrong name or password", "AUTHENTICATIONFAILED") from error
+            raise await self._failed(username) from error
         LOGINS.labels("succeeded").inc()
         return principal
+
+    async def respond(self, exchange: Exchange, octets: bytes | None) -> bytes | Principal:
+        """One turn of a SASL exchange. Raises Refused, SyntaxFault, TooManyLogins, Unavailable."""
+        try:
+            answer = await exchange.respond(octets)
+        except AuthorizationFault as fault:
+            raise Refused(str(fault), "AUTHORIZATIONFAILED") from fault
+        except (Denied, AuthenticationFailed) as error:
+            raise await self._failed(exchange.username) from error
+        except SaslFault as fault:
+            raise SyntaxFault(str(fault)) from fault
+        if isinstance(answer, Principal):
+            LOGINS.labels("succeeded").inc()
+        return answer
+
+    async def _failed(self, username: str) -> Refused:
+        self.failures += 1
+        LOGINS.labels("failed").inc()
+        log.info("login_failed", username=username, peer=self._peer, failures=self.failures)
+        await asyncio.sleep(self._delay_s)
+        self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
+        return Refused("wrong name or password", "AUTHENTICATIONFAILED")
