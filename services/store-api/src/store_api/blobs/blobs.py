@@ -26,9 +26,9 @@ THREADS: Final = 16
 class Policy:
     """How bodies are stored, and how much of them a process holds.
 
-    `zstd_level` 0: nothing is compressed. `receiving_octets`: of bodies on their way in; `sending_octets`: of those on
-    their way out, apart so that slow readers can't keep mail from coming in. `spool`: where large ones are put
-    meanwhile; None: where the system puts temporary files.
+    `zstd_level` 0: nothing is compressed. `receiving_octets`: of bodies on their way in, and of large ones held whole
+    for other reasons; `sending_octets`: of those on their way out, apart so that slow readers can't keep mail from
+    coming in. `spool`: where large ones are put meanwhile; None: where the system puts temporary files.
     """
 
     zstd_level: int = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -92,10 +93,16 @@ def damaged(place: Place, error: Damaged) -> Unavailable:
 
 
 def _verified(source: Source, place: Place) -> bytes:
-    octets = source.read(0, place.length)
-    if hashlib.sha256(octets).digest() != place.sha256:
+    digest = hashlib.sha256()
+    # Piece by piece, so that not all of it is there twice, encoded and not; BytesIO gives what it holds uncopied.
+    whole = io.BytesIO()
+    for at in range(0, place.length, PIECE_OCTETS):
+        octets = source.read(at, min(place.length, at + PIECE_OCTETS))
+        digest.update(octets)
+        whole.write(octets)
+    if digest.digest() != place.sha256:
         raise Damaged("the checksum is another")
-    return octets
+    return whole.getvalue()
 
 
 async def read(blobs: Blobs, place: Place) -> bytes:
@@ -109,7 +116,9 @@ async def read(blobs: Blobs, place: Place) -> bytes:
 @asynccontextmanager
 async def loaded(blobs: Blobs, place: Place) -> AsyncIterator[bytes]:
     """The whole body, checked, for the block; waits while too much is in memory. Raises NotFound, Unavailable."""
-    async with blobs.sending.take(place.length):
+    # A large one takes turns with those on their way in: together they would be too much for a process.
+    budget = blobs.receiving if place.length > PIECE_OCTETS else blobs.sending
+    async with budget.take(place.length):
         yield await read(blobs, place)
 
 

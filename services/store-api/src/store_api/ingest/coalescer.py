@@ -105,6 +105,7 @@ class Coalescer:
                 self._arrived.clear()
                 continue
             await self._commit(batch)
+            del batch  # or its octets stay in memory until the next one comes
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

@@ -16,9 +16,9 @@ from mail_proto.message.compose import bcc_field, compose
 from mail_proto.message.header_text import HeaderFault
 from mail_runtime.contracts.errors import Refused
 from store_api.api.access import OwnAccount, TheAccount, TheStore
-from store_api.api.internal.bodies import read_bounded
 from store_api.api.limits import body_limit
 from store_api.api.problems import Refusal, problems
+from store_api.api.spool import spooled
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.letter_models import NewMessage, SentMessage
 from store_api.db.ids import uuid7
@@ -89,8 +89,12 @@ async def post_message(
     limit = body_limit(request.url.path, store.settings.max_message_octets)
     length = min(int(request.headers.get("content-length", "0")), limit)
     transmission_id = uuid7() if idempotency_key is None else transmission_id_of(account.id, idempotency_key)
-    async with store.blobs.receiving.take(length * _SHARE[kind]):
-        body = await read_bounded(request, limit)
+    async with (
+        spooled(request, limit, store.blobs.policy.spool) as spool,
+        store.blobs.receiving.take(length * _SHARE[kind]),
+    ):
+        body = bytes(spool)
+        del spool
         write = _written if kind == JSON else _raw
         outgoing = await run_in_threadpool(write, store, account, transmission_id, body, recipient or [])
         del body
