@@ -210,6 +210,10 @@ class StoreClient:
         """The account's part and the mailbox's of a login with `+`. Raises NotFound: there is no such account."""
         return await self._ask("POST", "/maildrop-login", login, tuple[str, str | None])
 
+    async def log_in_to_maildrop(self, wanted: wire.LogInToMaildrop) -> wire.LoggedIn:
+        """Raises AuthenticationFailed, TooManyLogins, and what `open_maildrop` does."""
+        return await self._ask("POST", "/maildrop-logins", wanted, wire.LoggedIn)
+
     async def open_maildrop(self, account_id: UUID, wanted: wire.OpenMaildrop) -> wire.Maildrop:
         """Raises Conflict: another session has it. TooSoon: the login delay. NotFound: no such mailbox."""
         return await self._ask("POST", f"/accounts/{account_id}/maildrop", wanted, wire.Maildrop)

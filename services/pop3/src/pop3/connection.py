@@ -217,10 +217,10 @@ class Connection:
         if opened is None:
             await self._carry_out(self._session.challenge())
             return
-        self._maildrop, expire_days = opened
-        await self._carry_out(self._session.logged_in(self._maildrop.messages, expire_days))
+        self._maildrop = opened
+        await self._carry_out(self._session.logged_in(opened.messages, opened.retention_days))
 
-    async def _opened(self, step: LogIn | Authenticate | SaslResponse) -> tuple[OpenedMaildrop, int | None] | None:
+    async def _opened(self, step: LogIn | Authenticate | SaslResponse) -> OpenedMaildrop | None:
         """None: the client is to answer a challenge. Raises Pop3Fault, Unavailable."""
         if isinstance(step, LogIn):
             return await self._logins.with_password(step.name, step.password)

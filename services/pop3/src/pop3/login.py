@@ -12,8 +12,9 @@ from mail_proto.pop3.errors import LoginRefused, SyntaxFault
 from mail_proto.sasl import SaslFault, decode_response, parse_plain
 from mail_runtime.contracts.errors import AuthenticationFailed
 from mail_runtime.contracts.store import Credentials
-from pop3.maildrop import OpenedMaildrop, open_maildrop
+from pop3.maildrop import OpenedMaildrop
 from pop3.metrics import LOGINS
+from pop3.opening import Opening
 from pop3.shared import Shared
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ class Logins:
         self._shared, self._peer, self._on_lost = shared, peer, on_lost
         self._delay_s = shared.settings.login_failure_delay_s
 
-    async def with_plain(self, response: bytes) -> tuple[OpenedMaildrop, int | None]:
+    async def with_plain(self, response: bytes) -> OpenedMaildrop:
         """A PLAIN message in Base64 (RFC 4616). Raises what `with_password` does; SyntaxFault."""
         try:
             authzid, name, password = parse_plain(decode_response(response))
@@ -39,22 +40,16 @@ class Logins:
             raise LoginRefused("nobody may act for somebody else here")
         return await self.with_password(name, password)
 
-    async def with_password(self, name: str, password: str) -> tuple[OpenedMaildrop, int | None]:
-        """The maildrop, open, and the days that messages are kept in it.
-
-        Raises LoginRefused, after a pause; InUse, LoginTooSoon, PermanentFailure; Unavailable.
-        """
-        store = self._shared.store
-        login, mailbox = await store.maildrop_login(name) if "+" in name else (name, None)
-        credentials = Credentials(username=login, password=password, protocol="pop3", peer=self._peer)
+    async def with_password(self, name: str, password: str) -> OpenedMaildrop:
+        """Raises LoginRefused, after a pause; InUse, LoginTooSoon, PermanentFailure; Unavailable."""
+        credentials = Credentials(username=name, password=password, protocol="pop3", peer=self._peer)
         try:
-            principal = await store.authenticate(credentials)
+            _, opened = await Opening(self._shared, self._on_lost).with_password(credentials)
         except AuthenticationFailed as error:
             LOGINS.labels("failed").inc()
-            log.info("login_failed", username=login, peer=self._peer)
+            log.info("login_failed", username=name, peer=self._peer)
             await asyncio.sleep(self._delay_s)
             self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
             raise LoginRefused("wrong name or password") from error
-        opened = await open_maildrop(self._shared, principal.account_id, mailbox, self._on_lost)
         LOGINS.labels("succeeded").inc()
         return opened

@@ -1,22 +1,18 @@
-"""The maildrop of one session at the store: opened at login, read from, closed in one transaction."""
+"""The open maildrop of one session: read from, closed in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from mail_proto.pop3.errors import InUse, LoginTooSoon, PermanentFailure
 from mail_proto.pop3.maildrop import Entry, Maildrop
-from mail_runtime.contracts.errors import Conflict, NotFound, TooSoon
-from mail_runtime.contracts.store import CloseMaildrop, OpenMaildrop, StoreFlags
+from mail_runtime.contracts.store import CloseMaildrop, StoreFlags
 from pop3.ahead import ReadAhead
 from pop3.large import read_large
-from pop3.locks import LEASE_S
 from pop3.shared import Shared
 
-INBOX: Final = "INBOX"
 # Larger messages are passed on in pieces, and never are in memory as a whole.
 WHOLE_OCTETS: Final = 256 * 1024
 # Messages whose \Seen waits for the next call; a process that dies forgets at most these.
@@ -24,14 +20,20 @@ MAX_UNTOLD: Final = 64
 
 
 class OpenedMaildrop:
-    """Made by `open_maildrop`; used by one connection."""
+    """Made by `pop3.opening`; used by one connection. `retention_days` None: messages are kept for ever."""
 
     def __init__(
-        self, shared: Shared, account_id: UUID, mailbox_id: UUID, owner: UUID | None, messages: Maildrop
+        self,
+        shared: Shared,
+        account_id: UUID,
+        mailbox_id: UUID,
+        owner: UUID | None,
+        messages: Maildrop,
+        days: int | None,
     ) -> None:
         self._store, self._locks = shared.store, shared.locks
         self._account_id, self._mailbox_id, self._owner = account_id, mailbox_id, owner
-        self.messages = messages
+        self.messages, self.retention_days = messages, days
         self._ahead = ReadAhead(shared.store, account_id, mailbox_id, messages, WHOLE_OCTETS, shared.ahead)
         self._seen: set[int] = set()
 
@@ -69,36 +71,3 @@ class OpenedMaildrop:
             return
         wanted = CloseMaildrop(mailbox_id=self._mailbox_id, owner=self._owner, seen=seen, remove=doomed)
         await self._store.close_maildrop(self._account_id, wanted)
-
-
-async def open_maildrop(
-    shared: Shared, account_id: UUID, mailbox: str | None, on_lost: Callable[[], None]
-) -> tuple[OpenedMaildrop, int | None]:
-    """The maildrop, and the days that messages are kept in it.
-
-    Raises InUse, LoginTooSoon; PermanentFailure: no such mailbox; Unavailable.
-    """
-    settings, locks = shared.settings, shared.locks
-    exclusive = settings.lock == "exclusive"
-    owner = uuid4()
-    wanted = OpenMaildrop(
-        mailbox=mailbox or INBOX,
-        owner=owner,
-        holder=locks.holder,
-        lease_s=LEASE_S,
-        exclusive=exclusive,
-        login_delay_s=settings.login_delay_s,
-    )
-    try:
-        found = await shared.store.open_maildrop(account_id, wanted)
-    except Conflict as error:
-        raise InUse("another session has this maildrop open") from error
-    except TooSoon as error:
-        raise LoginTooSoon(str(error)) from error
-    except NotFound as error:
-        raise PermanentFailure("there is no such mailbox") from error
-    if exclusive:
-        locks.hold(owner, on_lost)
-    drop = Maildrop(found.uids, found.octets, found.blob_ids, found.email_ids)
-    opened = OpenedMaildrop(shared, account_id, found.mailbox_id, owner if exclusive else None, drop)
-    return opened, found.retention_days

@@ -54,6 +54,8 @@ async def split_login(database: Database, login: str) -> tuple[str, str | None]:
     `alice+lists/dev@example.test` and `alice@example.test+lists/dev` name a mailbox, unless there is an account of
     that whole name. What can't be told from a wrong name stays whole.
     """
+    if "+" not in login:
+        return login, None
     async with database.transaction() as connection:
         known = await run(connection, "SELECT 1 FROM account WHERE address = :login", login=login.lower())
         if known.scalar() is not None:

@@ -37,6 +37,8 @@ from mail_runtime.contracts.store.mailboxes import (
 from mail_runtime.contracts.store.maildrops import (
     CloseMaildrop,
     KeepMaildrops,
+    LoggedIn,
+    LogInToMaildrop,
     Maildrop,
     OpenMaildrop,
     Retrieve,
@@ -66,6 +68,8 @@ __all__ = [
     "Expunged",
     "FlagsStored",
     "KeepMaildrops",
+    "LogInToMaildrop",
+    "LoggedIn",
     "Mailbox",
     "Maildrop",
     "MaildropLock",

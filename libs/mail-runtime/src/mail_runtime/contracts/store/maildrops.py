@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from mail_runtime.contracts.store.directory import Credentials, Principal
+
 
 class OpenMaildrop(msgspec.Struct, frozen=True, kw_only=True):
     """Lock the account's maildrop and list the messages of `mailbox`.
@@ -31,6 +33,18 @@ class Maildrop(msgspec.Struct, frozen=True, kw_only=True):
     blob_ids: list[UUID]
     email_ids: list[UUID]
     retention_days: int | None = None
+
+
+class LogInToMaildrop(msgspec.Struct, frozen=True, kw_only=True):
+    """Check a password and open the maildrop, in one call. A mailbox in the username wins over `opening.mailbox`."""
+
+    credentials: Credentials
+    opening: OpenMaildrop
+
+
+class LoggedIn(msgspec.Struct, frozen=True, kw_only=True):
+    principal: Principal
+    maildrop: Maildrop
 
 
 class KeepMaildrops(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,17 @@ async def post_maildrop_login(store: TheStore, request: Request) -> Response:
     return packed(await split_login(store.database, await read_value(request, str)))
 
 
+@router.post("/maildrop-logins")
+async def post_maildrop_logins(store: TheStore, request: Request) -> Response:
+    wanted = await read_value(request, wire.LogInToMaildrop)
+    given = wanted.credentials
+    login, mailbox = await split_login(store.database, given.username)
+    principal = await store.logins.authenticate(login, given.password, given.protocol, given.peer)
+    opening = wanted.opening if mailbox is None else msgspec.structs.replace(wanted.opening, mailbox=mailbox)
+    maildrop = await open_maildrop(store.database, principal.account_id, opening)
+    return packed(wire.LoggedIn(principal=principal, maildrop=maildrop))
+
+
 @router.post("/accounts/{account_id}/maildrop")
 async def post_maildrop(store: TheStore, account_id: UUID, request: Request) -> Response:
     return packed(await open_maildrop(store.database, account_id, await read_value(request, wire.OpenMaildrop)))
