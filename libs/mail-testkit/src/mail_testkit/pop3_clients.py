@@ -11,6 +11,7 @@ import poplib
 import pty
 import select
 import shutil
+import signal
 import ssl
 import subprocess
 import time
@@ -160,7 +161,7 @@ def use_mutt(task: Task) -> list[bytes]:
         f"set pop_host='{task.scheme}://{HOST}:{task.port}/' pop_delete=no pop_last=no\n"
         f"set ssl_starttls={'yes' if task.mode == 'stls' else 'no'}\n"
         f"set ssl_force_tls={'no' if task.mode == 'plain' else 'yes'} certificate_file='{task.certificate}'\n"
-        f"set mbox_type=Maildir spoolfile='{found}' quit=yes wait_key=no net_inc=0\n"
+        f"set folder='{task.place}' mbox_type=Maildir spoolfile='{found}' quit=yes wait_key=no net_inc=0\n"
         "push '<fetch-mail><quit>'\n"
     )
     on_terminal(["mutt", "-n", "-F", settings(task, "muttrc", text)], task)
@@ -170,26 +171,25 @@ def use_mutt(task: Task) -> list[bytes]:
 def on_terminal(argv: Sequence[str], task: Task) -> None:
     """Run a program that wants a terminal; what it shows is only for the message of a failure."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(task.place), "TERM": "xterm", "LANG": "C.UTF-8"}
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True)
-    os.close(theirs)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(argv[0], list(argv), environ)
     shown = b""
     until = time.monotonic() + TIMEOUT_S
     try:
         while time.monotonic() < until:
-            if select.select([ours], [], [], 1.0)[0]:
+            if select.select([terminal], [], [], 1.0)[0]:
                 try:
-                    piece = os.read(ours, 65_536)
-                except OSError:  # Linux: the other side is closed
-                    break
-                if not piece:
-                    break
-                shown = (shown + piece)[-4000:]
-        assert process.wait(5) == 0, shown
+                    shown = (shown + os.read(terminal, 65_536))[-4000:]
+                except OSError:  # Linux: the program has ended
+                    _, status = os.waitpid(pid, 0)
+                    assert status == 0, shown
+                    return
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise AssertionError(f"{argv[0]} takes too long: {shown!r}")
     finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+        os.close(terminal)
 
 
 CLIENTS: Final[dict[str, Client]] = {
