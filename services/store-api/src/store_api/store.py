@@ -22,6 +22,7 @@ from store_api.events.telling import Teller
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rules
+from store_api.mailboxes.kept import KeptMailboxes
 from store_api.mailboxes.retention import Retention
 from store_api.queue.dispatcher import Dispatcher
 from store_api.queue.outcomes import Retries, report
@@ -42,6 +43,7 @@ class Store:
     indexer: Indexer
     passwords: Passwords = field(init=False)
     logins: Logins = field(init=False)
+    kept_mailboxes: KeptMailboxes = field(default_factory=KeptMailboxes)
     coalescer: Coalescer = field(init=False)
     retries: Retries = field(init=False)
     rules: Rules = field(init=False)

@@ -12,6 +12,7 @@ from mail_runtime.contracts.store import Changes, Columns
 from mail_runtime.contracts.store.columns import changes_of
 from mail_runtime.contracts.store.uids import compact
 from store_api.db.engine import Database, run
+from store_api.mailboxes.kept import KeptMailboxes, patched
 from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
 # The words of contracts.store.Columns, joined by the database: 100,000 rows become one value, not as many objects.
@@ -58,12 +59,33 @@ WHERE account_id = :account_id AND id = :mailbox_id
 
 
 async def columns(
-    database: Database, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
+    database: Database,
+    account_id: UUID,
+    mailbox_id: UUID,
+    since: int,
+    *,
+    with_objects: bool = False,
+    kept: KeptMailboxes | None = None,
 ) -> Columns:
     """What changed after modseq `since`; the whole mailbox for 0, and when tombstones after it are gone already.
 
-    Raises NotFound.
+    `kept` saves reading whole mailboxes anew. Raises NotFound.
     """
+    if kept is None or since > 0 or with_objects:
+        return await _read(database, account_id, mailbox_id, since, with_objects=with_objects)
+    whole: Columns | None = None
+    if (old := kept.get(account_id, mailbox_id)) is not None:
+        recent = await _read(database, account_id, mailbox_id, old.mailbox.highest_modseq)
+        whole = recent if recent.is_whole else patched(old, recent)
+    if whole is None:
+        whole = await _read(database, account_id, mailbox_id, 0)
+    kept.put(account_id, whole)
+    return whole
+
+
+async def _read(
+    database: Database, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
+) -> Columns:
     values = {"account_id": account_id, "mailbox_id": mailbox_id}
     objects = _OBJECTS if with_objects else "CAST(NULL AS bytea) AS objects"
     async with database.transaction() as connection:

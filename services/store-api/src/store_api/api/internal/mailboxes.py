@@ -70,7 +70,10 @@ async def get_changes(store: TheStore, account_id: UUID, mailbox_id: UUID, since
 async def get_columns(
     store: TheStore, account_id: UUID, mailbox_id: UUID, since: int = 0, *, objects: bool = False
 ) -> Response:
-    return packed(await columns(store.database, account_id, mailbox_id, since, with_objects=objects))
+    found = await columns(
+        store.database, account_id, mailbox_id, since, with_objects=objects, kept=store.kept_mailboxes
+    )
+    return packed(found)
 
 
 @router.post("/mailboxes/{mailbox_id}/messages")
