@@ -16,7 +16,7 @@ from typing import Final
 
 import aiohttp
 import uvloop
-from bench.subjects import ingest, mailboxes
+from bench.subjects import ingest, logins, mailboxes
 from bench.subjects.stack import Figure, Stack
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +27,11 @@ from mail_testkit.running import RunningPostroom, run_postroom, temporary_direct
 Measure = Callable[[Stack], Awaitable[list[Figure]]]
 
 # Measured in this order; `--only NAME` picks some.
-SUBJECTS: Final[dict[str, Measure]] = {"ingest": ingest.measure, "mailboxes": mailboxes.measure}
+SUBJECTS: Final[dict[str, Measure]] = {
+    "ingest": ingest.measure,
+    "mailboxes": mailboxes.measure,
+    "logins": logins.measure,
+}
 
 
 async def measure(postroom: RunningPostroom, storage: str, names: Iterable[str], seconds: float) -> list[Figure]:
