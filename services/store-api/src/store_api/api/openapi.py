@@ -22,7 +22,7 @@ def _implied(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]
     places = {(parameter["in"], parameter["name"].lower()) for parameter in operation.get("parameters", [])}
     if path.startswith("/v1/"):
         yield from ("unauthenticated", "forbidden", "invalid-request", "refused", "rate-limited", "unavailable")
-    if any(place == "path" for place, _ in places):
+    if any(place == "path" for place, _ in places) or ("query", "domain") in places or "requestBody" in operation:
         yield "not-found"
     if ("query", "cursor") in places:
         yield "invalid-cursor"

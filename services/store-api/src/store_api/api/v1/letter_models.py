@@ -96,7 +96,9 @@ class NewMessage(Input):
     html: str | None = Field(None, max_length=MAX_TEXT, examples=["<p>Thursday?</p>"])
     attachments: list[NewAttachment] = Field([], max_length=MAX_ATTACHMENTS)
     in_reply_to: str | None = Field(None, max_length=900, description="Message-ID without brackets")
-    references: list[str] = Field([], max_length=200, description="Message-IDs without brackets, oldest first")
+    references: list[str] = Field(
+        [], max_length=200, description="Message-IDs without brackets, oldest first", examples=[["1@example.test"]]
+    )
     headers: list[HeaderToAdd] = Field(
         [], max_length=100, description="`X-…`, `List-…`, `Auto-Submitted`, `Organization` and the like"
     )
