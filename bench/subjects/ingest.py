@@ -23,7 +23,7 @@ async def measure(stack: Stack) -> list[Figure]:
     accounts = [await stack.make_account() for _ in range(ACCOUNTS)]
     corpus = letters()
     await _run(stack, accounts, corpus, WARM_UP_S)
-    names = ["store-api", "postgres", *(["seaweedfs"] if stack.storage == "s3" else [])]
+    names = ["store-api", "postgres", "nats", *(["seaweedfs"] if stack.storage == "s3" else [])]
     before = {name: stack.cpu_seconds(name) for name in names}
     caller = _own_cpu_seconds()
     started = time.perf_counter()
