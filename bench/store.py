@@ -47,9 +47,9 @@ async def measure(postroom: RunningPostroom, storage: str, names: Iterable[str],
     return figures
 
 
-def on_new_system(storage: str, names: Iterable[str], seconds: float) -> list[Figure]:
+def on_new_system(storage: str, workers: int, names: Iterable[str], seconds: float) -> list[Figure]:
     """Start a system with its bodies in `storage`, measure, stop it."""
-    environ = {"POSTROOM_LOG_LEVEL": "warning", **({"S3": "1"} if storage == "s3" else {})}
+    environ = {"POSTROOM_LOG_LEVEL": "warning", "WORKERS": str(workers), **({"S3": "1"} if storage == "s3" else {})}
     with temporary_directory() as directory, run_postroom(directory / "data", **environ) as postroom:
         return uvloop.run(measure(postroom, storage, names, seconds))
 
@@ -70,10 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=SUBJECTS, nargs="+", default=list(SUBJECTS), help="subjects to measure")
     parser.add_argument("--s3", action="store_true", help="measure with bodies in SeaweedFS")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each service (WORKERS)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long rates are measured")
     parser.add_argument("--json", action="store_true", help="one JSON object for each figure")
     arguments = parser.parse_args()
-    figures = on_new_system("s3" if arguments.s3 else "file", arguments.only, arguments.seconds)
+    figures = on_new_system("s3" if arguments.s3 else "file", arguments.workers, arguments.only, arguments.seconds)
     if arguments.json:
         for figure in figures:
             print(json.dumps(asdict(figure) | {"is_reached": figure.is_reached}))

@@ -9,10 +9,22 @@ from typing import Final
 
 import prometheus_client
 from aiohttp import web
+from prometheus_client import multiprocess
+
+from mail_runtime.workers import is_worker
 
 READY_TIMEOUT_S: Final = 5.0
 
 Probe = Callable[[], Awaitable[None]]
+
+
+def _registry() -> prometheus_client.CollectorRegistry:
+    """What is counted: here, or by all workers together."""
+    if not is_worker():
+        return prometheus_client.REGISTRY
+    registry = prometheus_client.CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 @asynccontextmanager
@@ -32,7 +44,7 @@ async def admin_server(host: str, port: int, ready: Probe) -> AsyncIterator[None
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(
-            body=prometheus_client.generate_latest(),
+            body=prometheus_client.generate_latest(_registry()),
             headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
         )
 
@@ -41,7 +53,7 @@ async def admin_server(host: str, port: int, ready: Probe) -> AsyncIterator[None
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, reuse_port=is_worker() or None).start()
         yield
     finally:
         await runner.cleanup()

@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 import uvloop
 
+from mail_runtime import workers
+
 log = structlog.get_logger()
 
 # New container objects between two runs of the cycle collector. Python's 700 are reached by one message here, and
@@ -27,13 +29,19 @@ def settle_memory() -> None:
 
 
 def run_service(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `serve(stopping)` until it returns; SIGTERM and SIGINT set `stopping`. Ends the process."""
+    """Run `serve(stopping)` until it returns; SIGTERM and SIGINT set `stopping`. Ends the process.
+
+    With `WORKERS=n` in n processes (`mail_runtime.workers`).
+    """
+    if number := workers.wanted():
+        sys.exit(uvloop.run(workers.supervise(number)))
 
     async def main() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        workers.stop_with_parent(stopping)
         log.info("starting")
         settle_memory()
         await serve(stopping)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from mail_runtime.connections import Connections, Stoppable
+from mail_runtime.workers import is_worker
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ async def listening(
                 ssl=door.tls,
                 limit=READ_LIMIT_OCTETS,
                 backlog=BACKLOG,
+                reuse_port=is_worker() or None,
                 ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT_S if door.tls else None,
             )
         ports = {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}

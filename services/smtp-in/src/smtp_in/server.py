@@ -11,6 +11,7 @@ import structlog
 
 from mail_runtime.connections import Connections
 from mail_runtime.tls import server_context
+from mail_runtime.workers import is_worker
 from smtp_in.connection import Connection, Shared
 from smtp_in.listener import Listener
 from smtp_in.settings import Settings
@@ -56,6 +57,7 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
                 listener.port,
                 ssl=listener.tls if listener.implicit_tls else None,
                 backlog=BACKLOG,
+                reuse_port=is_worker() or None,
             )
             servers.append(server)
             ports[listener.name] = server.sockets[0].getsockname()[1]

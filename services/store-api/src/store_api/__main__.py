@@ -18,6 +18,7 @@ from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service, settle_memory
 from mail_runtime.settings import settings_or_exit
+from mail_runtime.workers import is_worker
 from store_api import sweeping
 from store_api.api.app import create_faces
 from store_api.blobs.opening import open_blobs
@@ -114,7 +115,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set; requests under way are finished."""
-    listener = socket.create_server((settings.bind, settings.port), backlog=BACKLOG)
+    listener = socket.create_server((settings.bind, settings.port), backlog=BACKLOG, reuse_port=is_worker())
     async with _opened(settings) as store, admin_server(settings.bind, settings.admin_port, store.ready):
         serving = asyncio.create_task(_serve_until(stopping, store, listener), name="serve")
         waiting = asyncio.create_task(stopping.wait(), name="stopping")

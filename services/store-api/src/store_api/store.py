@@ -61,6 +61,7 @@ class Store:
         secret = self.settings.srs_secret or f"srs {self.settings.service_token}"
         self.rules = Rules(Srs(secret.encode()), self.settings.hostname, self.settings.queue_lifetime_s)
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)
+        self.indexer.give_way = self.coalescer.pace.give_way
         self.retries = Retries(self.settings.retry_first_s)
         self.dispatcher.report = self.report
         self.removal = Removal(self.database)

@@ -23,6 +23,7 @@ from store_api.db.engine import Database
 from store_api.ingest.commit import PlanChanged, insert
 from store_api.ingest.drafts import Arrived
 from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Scanned, Stored, scan
+from store_api.ingest.pace import Pace
 from store_api.ingest.planning import Plan, Rooms, Rules, plan
 
 log = structlog.get_logger()
@@ -66,6 +67,7 @@ class Coalescer:
         self._pending: deque[_Waiting] = deque()
         self._pending_octets = 0
         self._arrived = asyncio.Event()
+        self.pace = Pace()
 
     async def accept(self, arrived: Arrived) -> None:
         """Store a transmission for all its recipients; returns after commit.
@@ -89,7 +91,8 @@ class Coalescer:
         self._pending.append(_Waiting(request, octets, future))
         self._pending_octets += octets
         self._arrived.set()
-        return await future
+        with self.pace:
+            return await future
 
     async def run(self) -> None:
         """Commit until cancelled."""

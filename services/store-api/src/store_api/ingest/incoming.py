@@ -103,4 +103,4 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 def scan(octets: Octets, blob_id: UUID) -> Scanned:
     """Parse a message. Never raises, whatever the octets."""
     parsed = summarize(octets)
-    return Scanned(_encode(Summary.of(blob_id, parsed)), references(parsed.header))
+    return Scanned(_encode(Summary.of(blob_id, parsed)), references(parsed.message_id, parsed.references))

@@ -9,26 +9,18 @@ that its answers do too. Messages that are stored already keep their thread: THR
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_proto.message.headers import lines, unfold
 from store_api.db.engine import run
 from store_api.db.ids import uuid7
 
 # Long discussions: the first reference names the thread, the last ones the branch.
 MAX_REFERENCES: Final = 40
-# A header of megabytes is nobody's discussion.
-MAX_FIELD_OCTETS: Final = 65_536
 _HASH_OCTETS: Final = 16
-
-# msg-id = "<" id-left "@" id-right ">" (RFC 5322 §3.6.4); many programs leave the "@" out.
-_MESSAGE_ID: Final = re.compile(rb"<([^<>\s]{1,998})>")
-_FIELDS: Final = frozenset({b"message-id", b"in-reply-to", b"references"})
 
 _KNOWN: Final = """
 SELECT account_id, reference, thread_id FROM thread_reference
@@ -45,17 +37,14 @@ ON CONFLICT (account_id, reference) DO UPDATE SET thread_id = excluded.thread_id
 Key = tuple[UUID, bytes]
 
 
-def references(header: bytes) -> tuple[bytes, ...]:
-    """Hashes of a message's own identifier and those that it refers to, without doubles."""
-    found: dict[bytes, None] = {}
-    for line in lines(header):
-        if line.name.lower() in _FIELDS:
-            value = unfold(header[line.value_start : min(line.value_end, line.value_start + MAX_FIELD_OCTETS)])
-            found.update(dict.fromkeys(_MESSAGE_ID.findall(value)))
-    wanted = list(found)
+def references(message_id: str, followed: Sequence[str]) -> tuple[bytes, ...]:
+    """Hashes of a message's own identifier and of those that it follows (oldest first), without doubles."""
+    wanted = list(dict.fromkeys(identifier for identifier in (*followed, message_id) if identifier))
     if len(wanted) > MAX_REFERENCES:
         wanted = [*wanted[: MAX_REFERENCES // 2], *wanted[-MAX_REFERENCES // 2 :]]
-    return tuple(hashlib.sha256(identifier).digest()[:_HASH_OCTETS] for identifier in wanted)
+    return tuple(
+        hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).digest()[:_HASH_OCTETS] for identifier in wanted
+    )
 
 
 async def assign(connection: AsyncConnection, messages: Sequence[tuple[UUID, tuple[bytes, ...]]]) -> list[UUID]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -56,6 +57,8 @@ class Indexer:
 
     def __init__(self, database: Database, blobs: Blobs, bus: Bus) -> None:
         self._database, self._blobs, self._bus = database, blobs, bus
+        # Called before each batch: returns when more urgent work leaves time for it. The store sets it.
+        self.give_way: Callable[[], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Index until cancelled; whatever is down is tried again."""
@@ -89,6 +92,8 @@ class Indexer:
             ),
         )
         while True:
+            if self.give_way is not None:
+                await self.give_way()
             try:
                 messages = await consumer.fetch(BATCH, timeout=FETCH_TIMEOUT_S)
             except TimeoutError:
