@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from store_api.ingest import pace
-from store_api.ingest.pace import Pace
+from store_api.ingest.pace import PATIENCE_WINDOWS, WINDOW_S, Pace
 
 
-@pytest.fixture(autouse=True)
-def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "WINDOW_S", 0.02)
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 async def test_who_has_nothing_in_hand_waits_for_nothing() -> None:
-    async with asyncio.timeout(0.01):
-        await Pace().give_way()
+    measured = Pace(Clock())
+    async with asyncio.timeout(WINDOW_S / 2):
+        await measured.give_way()
 
 
-async def test_work_waits_while_messages_are_in_hand_but_not_for_ever() -> None:
-    measured = Pace()
-    with measured, measured:
-        await asyncio.sleep(0.03)
-        assert measured.is_busy
+async def test_a_process_is_busy_that_had_messages_in_hand_for_most_of_the_window() -> None:
+    clock = Clock()
+    measured = Pace(clock)
+    for share, busy in ((pace.BUSY_SHARE + 0.1, True), (pace.BUSY_SHARE - 0.1, False), (1.0, True), (0.0, False)):
+        if share:
+            with measured, measured:
+                clock.now += WINDOW_S * share
+        clock.now += WINDOW_S * (1 - share)
+        assert measured.is_busy is busy, share
+
+
+async def test_nothing_waits_for_ever() -> None:
+    clock = Clock()
+    measured = Pace(clock)
+    with measured:
+        clock.now += WINDOW_S
         waiting = asyncio.create_task(measured.give_way())
-        await asyncio.sleep(0.03)
-        assert not waiting.done()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WINDOW_S * (PATIENCE_WINDOWS + 5)):
             await waiting
-    await asyncio.sleep(0.05)
-    assert not measured.is_busy
+        assert measured.is_busy

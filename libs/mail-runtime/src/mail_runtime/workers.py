@@ -102,7 +102,8 @@ async def _run(worker: int, metrics: str, stopping: asyncio.Event) -> int | None
     if ended.done():
         status = ended.result()
         log.error("worker_ended", worker=worker, status=status)
-        return status or 1 if time.monotonic() - started < EARLY_END_S else None
+        # One that was killed (a negative status) had no say in it.
+        return (status or 1) if status >= 0 and time.monotonic() - started < EARLY_END_S else None
     process.terminate()
     try:
         async with asyncio.timeout(STOP_S):

@@ -1,7 +1,7 @@
 """The commit coalescer: what arrives while a batch commits goes into the next one (group commit).
 
-A batch is planned (one resolution of all its recipients), its bodies are written, then one transaction commits its
-rows. Should the transaction find that a mailbox has gone or is full, it is planned anew.
+A batch is planned (one resolution of all its recipients), its bodies are written, its rows are inserted; all on one
+connection, whose locks come last. Should it turn out that a mailbox has gone or is full, the batch is planned anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotFound, OverQuota, Refused, StoreError, Unavailable
 from store_api.blobs.blobs import Blobs
@@ -144,39 +145,47 @@ class Coalescer:
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         attempt = _Attempt()
         for _ in range(MAX_PLANS):
-            plans = await self._plan(batch, attempt)
-            groups = [plan for plan in plans if not isinstance(plan, StoreError)]
-            if len(batch) > 1 and sum(len(i.targets) for group in groups for i in group) > BATCH_ROWS:
-                for waiting in batch:
-                    await self._commit([waiting])
-                return
             try:
-                stored = await self._insert(groups, attempt)
+                async with self._database.transaction() as connection:
+                    plans = await self._plan(connection, batch, attempt)
+                    groups = [plan for plan in plans if not isinstance(plan, StoreError)]
+                    if len(batch) > 1 and sum(len(i.targets) for group in groups for i in group) > BATCH_ROWS:
+                        raise _TooManyRows
+                    stored = await self._insert(connection, groups, attempt)
             except PlanChanged as changed:
                 attempt.rooms, attempt.gone = changed.rooms, changed.gone
                 continue
+            except _TooManyRows:
+                for waiting in batch:
+                    await self._commit([waiting])
+                return
             _answer(batch, plans, stored)
             await self._committed(groups, stored)
             return
         raise Unavailable("the mailboxes are changing; try again later")
 
-    async def _plan(self, batch: Sequence[_Waiting], attempt: _Attempt) -> list[Plan]:
+    async def _plan(self, connection: AsyncConnection, batch: Sequence[_Waiting], attempt: _Attempt) -> list[Plan]:
         groups = [
             None if isinstance(waiting.request, Arrived) else _checked(waiting.request, attempt) for waiting in batch
         ]
         arrived = [waiting.request for waiting in batch if isinstance(waiting.request, Arrived)]
         if not arrived:
             return [group for group in groups if group is not None]
-        async with self._database.transaction() as connection:
-            planned = iter(await plan(connection, self._rules, arrived, attempt.rooms))
+        planned = iter(await plan(connection, self._rules, arrived, attempt.rooms))
         return [next(planned) if group is None else group for group in groups]
 
-    async def _insert(self, groups: Sequence[Group], attempt: _Attempt) -> list[list[Stored]]:
+    async def _insert(
+        self, connection: AsyncConnection, groups: Sequence[Group], attempt: _Attempt
+    ) -> list[list[Stored]]:
+        """Bytes first, rows second. The transaction holds no lock yet while bytes are written."""
         ready = [[replace(incoming, scanned=await _scanned(incoming)) for incoming in group] for group in groups]
         bodies = [incoming.body for group in ready for incoming in group if incoming.blob_id not in attempt.written]
         attempt.written.update((blob.blob_id, blob) for blob in await write(self._blobs, bodies))
-        async with self._database.transaction() as connection:
-            return await insert(connection, ready, attempt.written)
+        return await insert(connection, ready, attempt.written)
+
+
+class _TooManyRows(Exception):
+    """The messages of a batch lead to too many mailboxes: one by one."""
 
 
 async def _scanned(message: Arrived | Incoming) -> Scanned:

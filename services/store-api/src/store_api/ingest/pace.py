@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -17,8 +18,9 @@ PATIENCE_WINDOWS: Final = 6
 class Pace:
     """Use as `with pace:` around each message in hand; any number at the same time."""
 
-    def __init__(self) -> None:
-        self._window_began = self._in_hand_since = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._window_began = self._in_hand_since = clock()
         self._in_hand = 0
         self._busy_s = 0.0
         self._share = 0.0
@@ -26,7 +28,7 @@ class Pace:
     def __enter__(self) -> None:
         self._roll()
         if self._in_hand == 0:
-            self._in_hand_since = time.monotonic()
+            self._in_hand_since = self._clock()
         self._in_hand += 1
 
     def __exit__(
@@ -34,12 +36,12 @@ class Pace:
     ) -> None:
         self._in_hand -= 1
         if self._in_hand == 0:
-            self._busy_s += time.monotonic() - self._in_hand_since
+            self._busy_s += self._clock() - self._in_hand_since
         self._roll()
 
     def _roll(self) -> None:
         """Begin another window if this one is over."""
-        now = time.monotonic()
+        now = self._clock()
         if (passed := now - self._window_began) < WINDOW_S:
             return
         if self._in_hand:
