@@ -12,7 +12,7 @@ get no further than one after the other.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -70,12 +70,16 @@ def network_of(peer: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One login under way. `everywhere`: recent failures of this account from networks that it doesn't know."""
+    """One login under way. `everywhere`: recent failures of this account from networks that it doesn't know.
+
+    `wait_s`: how long nothing is checked yet.
+    """
 
     login: str
     network: str
     is_known: bool
     everywhere: int = 0
+    wait_s: float = 0.0
 
     @property
     def limits(self) -> dict[tuple[str, str], Limit]:
@@ -87,31 +91,30 @@ class Attempt:
         return dict(sorted(rows.items()))
 
 
-def _require_patience(waits_s: list[float]) -> None:
-    if (longest_s := max(waits_s, default=0.0)) > 0:
-        raise TooManyLogins("too many failed logins; try again later", longest_s)
-
-
 _FAILURES: Final = """
 SELECT account, network, failures, CAST(extract(epoch FROM clock_timestamp() - last_at) AS float8) AS since_s
 FROM login_failure WHERE (account, network) IN (('', :network), (:login, ''), (:login, :network))
 """
 
 
-async def begin(connection: AsyncConnection, login: str, network: str, *, is_known: bool) -> Attempt:
-    """Look whether an attempt would be checked now. Raises TooManyLogins."""
+async def look(connection: AsyncConnection, login: str, network: str, *, is_known: bool) -> Attempt:
+    """An attempt as things stand; nothing is counted."""
     rows = (await run(connection, _FAILURES, login=login, network=network)).all()
     everywhere = sum(row.failures for row in rows if row.network == "" and row.since_s < WINDOW_S)
     attempt = Attempt(login, network, is_known, everywhere)
     limits = attempt.limits
-    _require_patience(
-        [
-            limits[row.account, row.network].wait_s(row.failures, row.since_s)
-            for row in rows
-            if (row.account, row.network) in limits
-        ]
-    )
-    return attempt
+    waits_s = [
+        limits[row.account, row.network].wait_s(row.failures, row.since_s)
+        for row in rows
+        if (row.account, row.network) in limits
+    ]
+    return replace(attempt, wait_s=max(waits_s, default=0.0))
+
+
+def require_patience(wait_s: float) -> None:
+    """Raises TooManyLogins."""
+    if wait_s > 0:
+        raise TooManyLogins("too many failed logins; try again later", wait_s)
 
 
 _COUNT: Final = """
@@ -137,7 +140,8 @@ async def count(connection: AsyncConnection, attempt: Attempt) -> None:
         networks=[network for _, network in limits],
         window_s=WINDOW_S,
     )
-    _require_patience([limits[row.account, row.network].wait_s(row.failures, row.since_s) for row in rows])
+    waits_s = [limits[row.account, row.network].wait_s(row.failures, row.since_s) for row in rows]
+    require_patience(max(waits_s))
 
 
 _TAKE_BACK: Final = """

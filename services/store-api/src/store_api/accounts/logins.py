@@ -65,10 +65,7 @@ class _Login:
     service: wire.Protocol
     peer: str
     row: Any
-
-    @property
-    def network(self) -> str:
-        return guard.network_of(self.peer)
+    attempt: guard.Attempt
 
     @property
     def apps(self) -> list[AppPassword]:
@@ -105,14 +102,14 @@ class Logins:
         await self._by_own_password(await self._find(login, service, peer), password)
 
     async def _by_own_password(self, found: _Login, password: str) -> wire.Principal:
-        attempt = await self._begin(found)
+        self._require_patience(found)
         stored = None if found.row is None else found.row.password_hash
         if stored is not None and self._passwords.remembers(stored, password):
             return await self._succeed(found, "remembered")
-        await self._count(found, attempt)
+        await self._count(found)
         if not await self._passwords.verify(stored, password):
             raise await self._fail(found)
-        principal = await self._succeed(found, "password", attempt=attempt)
+        principal = await self._succeed(found, "password", was_counted=True)
         await self._modernise(found, password)
         return principal
 
@@ -140,13 +137,13 @@ class Logins:
         for app in found.apps:
             if (signature := app.verifier.check(auth_message, proof)) is not None:
                 return wire.ScramFinished(await self._succeed(found, "app_password", app=app), signature)
-        attempt = await self._begin(found)
-        await self._count(found, attempt)
+        self._require_patience(found)
+        await self._count(found)
         verifier = found.verifier or Verifier(bytes(32), bytes(32))
         signature = verifier.check(auth_message, proof)
         if signature is None or found.verifier is None:
             raise await self._fail(found)
-        return wire.ScramFinished(await self._succeed(found, "scram", attempt=attempt), signature)
+        return wire.ScramFinished(await self._succeed(found, "scram", was_counted=True), signature)
 
     async def authenticate_token(self, login: str, token: str, service: wire.Protocol, peer: str) -> wire.Principal:
         """Check a bearer token; it names the account. Nothing of it can be guessed, so nothing is counted.
@@ -159,35 +156,35 @@ class Logins:
         return await self._succeed(found, "token")
 
     async def _find(self, login: str, service: wire.Protocol, peer: str) -> _Login:
-        name = login_name(login)
+        name, network = login_name(login), guard.network_of(peer)
         async with self._database.transaction() as connection:
             row = (
                 await run(
                     connection,
                     _KNOWN,
                     login=name,
-                    network=guard.network_of(peer),
+                    network=network,
                     service=service,
                     known_for_s=guard.KNOWN_FOR_S,
                     known_every_s=guard.KNOWN_EVERY_S,
                     used_every_s=USED_EVERY_S,
                 )
             ).one_or_none()
-        return _Login(name, service, peer, row)
+            is_known = row is not None and row.is_known
+            attempt = await guard.look(connection, name, network, is_known=is_known)
+        return _Login(name, service, peer, row, attempt)
 
-    async def _begin(self, found: _Login) -> guard.Attempt:
-        is_known = found.row is not None and found.row.is_known
+    def _require_patience(self, found: _Login) -> None:
         try:
-            async with self._database.transaction() as connection:
-                return await guard.begin(connection, found.name, found.network, is_known=is_known)
+            guard.require_patience(found.attempt.wait_s)
         except TooManyLogins:
             LOGINS.labels(found.service, "blocked").inc()
             raise
 
-    async def _count(self, found: _Login, attempt: guard.Attempt) -> None:
+    async def _count(self, found: _Login) -> None:
         try:
             async with self._database.transaction() as connection:
-                await guard.count(connection, attempt)
+                await guard.count(connection, found.attempt)
         except TooManyLogins:
             LOGINS.labels(found.service, "blocked").inc()
             raise
@@ -204,18 +201,18 @@ class Logins:
         return AuthenticationFailed("the name or the password is wrong")
 
     async def _succeed(
-        self, found: _Login, how: str, *, attempt: guard.Attempt | None = None, app: AppPassword | None = None
+        self, found: _Login, how: str, *, was_counted: bool = False, app: AppPassword | None = None
     ) -> wire.Principal:
         """Nothing is written when the same client comes back every few seconds."""
         LOGINS.labels(found.service, how).inc()
         row = found.row
         is_app_due = app is not None and not app.was_used_lately
-        if attempt is not None or is_app_due or not row.is_fresh:
+        if was_counted or is_app_due or not row.is_fresh:
             async with self._database.transaction() as connection:
-                if attempt is not None:
-                    await guard.take_back(connection, attempt)
+                if was_counted:
+                    await guard.take_back(connection, found.attempt)
                 if not row.is_fresh:
-                    await guard.remember_network(connection, row.id, found.network)
+                    await guard.remember_network(connection, row.id, found.attempt.network)
                 if app is not None and is_app_due:
                     await run(connection, "UPDATE app_password SET last_used_at = now() WHERE id = :id", id=app.id)
         return wire.Principal(account_id=row.id, address=row.address, addresses=[row.address], domain_id=row.domain_id)
