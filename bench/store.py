@@ -16,7 +16,7 @@ from typing import Final
 
 import aiohttp
 import uvloop
-from bench.subjects import ingest, logins, mailboxes
+from bench.subjects import ingest, lists, logins, mailboxes
 from bench.subjects.stack import Figure, Stack
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +30,7 @@ Measure = Callable[[Stack], Awaitable[list[Figure]]]
 SUBJECTS: Final[dict[str, Measure]] = {
     "ingest": ingest.measure,
     "mailboxes": mailboxes.measure,
+    "lists": lists.measure,
     "logins": logins.measure,
 }
 

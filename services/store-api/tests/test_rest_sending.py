@@ -183,10 +183,14 @@ async def test_aliases_may_be_written_from(rest: aiohttp.ClientSession, account:
 
 async def test_the_same_key_sends_once(rest: aiohttp.ClientSession, account: Any, other_account: Any) -> None:
     body = {"to": [other_account.address], "text": "once"}
-    first = await sent(rest, account, body, **{"Idempotency-Key": "k1"})
-    again = await sent(rest, account, body, **{"Idempotency-Key": "k1"})
-    other = await sent(rest, account, body, **{"Idempotency-Key": "k2"})
+    k1, k2 = uuid4().hex, uuid4().hex
+    first = await sent(rest, account, body, **{"Idempotency-Key": k1})
+    again = await sent(rest, account, body, **{"Idempotency-Key": k1})
+    other = await sent(rest, account, body, **{"Idempotency-Key": k2})
     assert first == again
+    url = f"/v1/accounts/{account.address}/send"
+    async with rest.post(url, json=body | {"text": "other"}, headers={"Idempotency-Key": k1}) as response:
+        assert (await response.json())["type"] == "/problems/idempotency-key-reused"
     assert other["transmission_id"] != first["transmission_id"]
     assert len(await inbox(rest, other_account)) == 2
     assert len(await inbox(rest, account, "Sent")) == 2

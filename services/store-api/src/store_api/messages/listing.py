@@ -88,9 +88,9 @@ async def list_messages(
         wanted |= {"mailbox_id": filters.mailbox_id, "uid": uid}
     sql = f"SELECT {COLUMNS} FROM message m JOIN blob b ON b.id = m.blob_id WHERE m.account_id = :account_id "
     async with database.transaction() as connection:
-        if filters.mailbox_id is not None:
+        rows = (await run(connection, sql + " ".join(where), account_id=account_id, limit=limit, **wanted)).all()
+        if not rows and filters.mailbox_id is not None:
             await read_mailbox(connection, account_id, filters.mailbox_id)
-        rows = await run(connection, sql + " ".join(where), account_id=account_id, limit=limit, **wanted)
         return list(rows)
 
 

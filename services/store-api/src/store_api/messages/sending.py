@@ -101,11 +101,6 @@ def unique(recipients: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def transmission_id_of(account_id: UUID, key: str) -> UUID:
-    """The same for the same Idempotency-Key of an account, so that what is repeated is stored once."""
-    return uuid5(account_id, f"send {key}")
-
-
 async def check_sender(database: Database, account_id: UUID, address: str) -> None:
     """Raises Refused: the account may not write in the name of that address, or not at all."""
     async with database.transaction() as connection:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -16,26 +16,22 @@ from mail_proto.message.compose import bcc_field, compose
 from mail_proto.message.header_text import HeaderFault
 from mail_runtime.contracts.errors import Refused
 from store_api.api.access import OwnAccount, TheAccount, TheStore
+from store_api.api.idempotency import CreationId, Idempotent
 from store_api.api.limits import body_limit
 from store_api.api.problems import Refusal, problems
 from store_api.api.spool import spooled
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.letter_models import NewMessage, SentMessage
-from store_api.db.ids import uuid7
-from store_api.messages.sending import Outgoing, from_raw, send, transmission_id_of, unique
+from store_api.messages.sending import Outgoing, from_raw, send, unique
 from store_api.store import Store
 
-router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
+router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[MESSAGES])
 
 JSON: Final = "application/json"
 RAW: Final = "message/rfc822"
 # A request in JSON is in memory as text, as octets, and as the message; a raw one twice.
 _SHARE: Final = {JSON: 4, RAW: 3}
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(max_length=255, description="names this message: sent again with the same key, it goes out once"),
-]
 ToWhom = Annotated[
     list[str] | None,
     Query(max_length=1000, description="of a raw message: instead of those in its To, Cc and Bcc"),
@@ -73,13 +69,14 @@ async def post_message(
     store: TheStore,
     account: TheAccount,
     request: Request,
+    transmission_id: CreationId,
     recipient: ToWhom = None,
     keep_copy: Annotated[bool, Query(description="put a copy into the mailbox for sent messages")] = True,
-    idempotency_key: IdempotencyKey = None,
 ) -> SentMessage:
     """Send a message to recipients here and elsewhere.
 
     The sender must be an address of the account. Bcc is taken out, Date and Message-ID are added where missing.
+    With an Idempotency-Key, a message that is sent again goes out once.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _SHARE:
@@ -88,7 +85,6 @@ async def post_message(
         raise Refusal("invalid-request", "query.recipient: only with a raw message")
     limit = body_limit(request.url.path, store.settings.max_message_octets)
     length = min(int(request.headers.get("content-length", "0")), limit)
-    transmission_id = uuid7() if idempotency_key is None else transmission_id_of(account.id, idempotency_key)
     async with (
         spooled(request, limit, store.blobs.policy.spool) as spool,
         store.blobs.receiving.take(length * _SHARE[kind]),
