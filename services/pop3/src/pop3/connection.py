@@ -24,7 +24,7 @@ from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse,
 from mail_runtime.contracts.errors import StoreError
 from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
-from pop3.login import MECHANISMS, Logins
+from pop3.login import Logins
 from pop3.maildrop import OpenedMaildrop
 from pop3.metrics import CONNECTIONS, RETRIEVED
 from pop3.shared import Shared
@@ -61,12 +61,13 @@ class Connection:
         peer = writer.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "unknown"
         settings = shared.settings
+        self._logins = Logins(shared, self._peer, self._end)
+        self._sasl = self._logins.offer(writer.get_extra_info("ssl_object"))
         self._session = ServerSession(
-            Offer(settings.hostname, tls is not None, MECHANISMS, MECHANISMS, settings.login_delay_s),
+            Offer(settings.hostname, tls is not None, self._sasl.names, settings.login_delay_s),
             is_secure=secure,
             password_may_cross=settings.plaintext_login_on_loopback and is_loopback(self._peer),
         )
-        self._logins = Logins(shared, self._peer, self._end)
         self._login_deadline = asyncio.get_running_loop().time() + settings.login_timeout_s
         self._maildrop: OpenedMaildrop | None = None
         self._replies = bytearray()
@@ -205,27 +206,31 @@ class Connection:
         self._writer.write(bytes(self._replies) + octets)
         self._replies.clear()
         await upgrade(self._reader, self._writer, self._tls)
-        self._session.secured()
+        self._sasl = self._logins.offer(self._writer.get_extra_info("ssl_object"))
+        self._session.secured(self._sasl.names)
 
     async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:
         await self._flush()
         try:
-            opened = await self._opened(step)
+            answer = await self._attempt(step)
         except Pop3Fault as fault:
             await self._carry_out(self._session.refused(fault))
             return
-        if opened is None:
-            await self._carry_out(self._session.challenge())
+        if isinstance(answer, bytes):
+            await self._carry_out(self._session.challenge(answer))
             return
-        self._maildrop = opened
-        await self._carry_out(self._session.logged_in(opened.messages, opened.retention_days))
+        self._maildrop = answer
+        await self._carry_out(self._session.logged_in(answer.messages, answer.retention_days))
 
-    async def _opened(self, step: LogIn | Authenticate | SaslResponse) -> OpenedMaildrop | None:
-        """None: the client is to answer a challenge. Raises Pop3Fault, Unavailable."""
-        if isinstance(step, LogIn):
-            return await self._logins.with_password(step.name, step.password)
-        response = step.line if isinstance(step, SaslResponse) else step.initial
-        return None if response is None else await self._logins.with_plain(response)
+    async def _attempt(self, step: LogIn | Authenticate | SaslResponse) -> bytes | OpenedMaildrop:
+        """A challenge for the client, or the open maildrop. Raises Pop3Fault, StoreError."""
+        match step:
+            case LogIn(name, password):
+                return await self._logins.with_password(name, password)
+            case Authenticate(mechanism, initial):
+                return await self._logins.begin(mechanism, initial, self._sasl)
+            case SaslResponse(line):
+                return await self._logins.respond(line)
 
     async def _send(self, step: Send) -> None:
         """RETR and TOP. A message that breaks off in the middle ends the connection: its end would be a lie."""

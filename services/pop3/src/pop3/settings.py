@@ -43,6 +43,9 @@ class Settings:
         "RETR and TOP of messages whose header isn't ASCII need UTF8 first (RFC 6856 §2.1)",
         False,
     )
+    oauth_issuers: str = setting(
+        "POSTROOM_OAUTH_ISSUERS", "as at the store; when there are any, OAUTHBEARER and XOAUTH2 are offered", ""
+    )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
 
     def __post_init__(self) -> None:

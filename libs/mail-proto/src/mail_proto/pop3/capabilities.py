@@ -17,14 +17,12 @@ LANGUAGE: Final = "en"
 class Offer:
     """What this server offers to every client.
 
-    `mechanisms_without_tls` are the SASL mechanisms where passwords may cross in clear: channel binding needs TLS.
-    `login_delay_s` 0: none.
+    `mechanisms`: those of SASL as the connection is now; TLS may bring more. `login_delay_s` 0: none.
     """
 
     hostname: str
     tls: bool
     mechanisms: tuple[str, ...]
-    mechanisms_without_tls: tuple[str, ...]
     login_delay_s: int = 0
 
 

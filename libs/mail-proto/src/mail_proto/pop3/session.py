@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from mail_proto.pop3 import replies
@@ -150,9 +151,9 @@ class ServerSession:
                 assert user is not None, "checked by _check_legal"
                 return LogIn(user, password)
             case Auth(""):
-                return Reply(replies.listing("mechanisms", self._mechanisms()))
+                return Reply(replies.listing("mechanisms", self._offer.mechanisms))
             case Auth(mechanism, initial):
-                if mechanism not in self._mechanisms():
+                if mechanism not in self._offer.mechanisms:
                     raise SyntaxFault("this mechanism isn't offered; CAPA lists those that are")
                 return Authenticate(mechanism, initial)
             case Stls():
@@ -175,9 +176,6 @@ class ServerSession:
             case _:
                 return Reply(answer(self.maildrop, command))
 
-    def _mechanisms(self) -> tuple[str, ...]:
-        return self._offer.mechanisms if self.is_secure else self._offer.mechanisms_without_tls
-
     def _quit(self) -> Step:
         """RFC 1939 §4, §6."""
         updates = self.state is State.TRANSACTION
@@ -188,7 +186,7 @@ class ServerSession:
         """Lines of CAPA: only what is true now."""
         return capabilities(
             self._offer,
-            mechanisms=self._mechanisms() if self.login_allowed else (),
+            mechanisms=self._offer.mechanisms if self.login_allowed else (),
             may_start_tls=self._offer.tls and not self.is_secure and self.state is State.AUTHORIZATION,
             expire_days=self._expire_days,
             is_logged_in=self.state is not State.AUTHORIZATION,
@@ -196,8 +194,9 @@ class ServerSession:
 
     # What came of a step
 
-    def secured(self) -> None:
-        """TLS is up: forget all that came in clear (RFC 2595 §4)."""
+    def secured(self, mechanisms: tuple[str, ...]) -> None:
+        """TLS is up: forget all that came in clear (RFC 2595 §4). `mechanisms`: those that are offered now."""
+        self._offer = replace(self._offer, mechanisms=mechanisms)
         self.is_secure = True
         self._user = None
         self._lines.clear()

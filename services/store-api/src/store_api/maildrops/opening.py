@@ -10,13 +10,16 @@ from mail_runtime.contracts.store import Maildrop, OpenMaildrop
 from store_api.db.engine import Database, run
 from store_api.maildrops.locks import take
 
-# The name as it is written, or the only one that differs from it in case.
+# The name as it is written, or the only one that differs from it in case. Days as `mailboxes.retention` counts them.
 _MESSAGES: Final = """
-SELECT b.id, b.retention_days, c.uids, c.sizes, c.blobs, c.emails
+SELECT b.id, b.days, c.uids, c.sizes, c.blobs, c.emails
 FROM (
-    SELECT account_id, id, retention_days, name = :name AS is_exact, count(*) OVER () AS found
-    FROM mailbox WHERE account_id = :account_id AND (name = :name OR lower(name) = lower(:name))
-    ORDER BY name <> :name LIMIT 1
+    SELECT m.account_id, m.id, m.name = :name AS is_exact, count(*) OVER () AS found, nullif(coalesce(
+        m.retention_days,
+        CASE m.special_use WHEN '\\Trash' THEN d.trash_days WHEN '\\Junk' THEN d.junk_days END), 0) AS days
+    FROM mailbox m JOIN account a ON a.id = m.account_id JOIN domain d ON d.id = a.domain_id
+    WHERE m.account_id = :account_id AND (m.name = :name OR lower(m.name) = lower(:name))
+    ORDER BY m.name <> :name LIMIT 1
 ) AS b
 CROSS JOIN LATERAL (
     SELECT array_agg(uid) AS uids, array_agg(octets) AS sizes,
@@ -44,7 +47,7 @@ async def open_maildrop(database: Database, account_id: UUID, wanted: OpenMaildr
         octets=row.sizes or [],
         blob_ids=row.blobs or [],
         email_ids=row.emails or [],
-        retention_days=row.retention_days,
+        retention_days=row.days,
     )
 
 
