@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import smtplib
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -12,7 +11,6 @@ import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, send_octets
 from mail_testkit.running import RunningPostroom
-from smtp_in.recipients import TTL_S
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 
@@ -86,15 +84,6 @@ def test_lmtp_says_who_is_full(postroom: RunningPostroom, rest: Rest) -> None:
         replies = [client.getreply() for _ in (empty, full)]
     assert [(code, text[:5]) for code, text in replies] == [(250, b"2.0.0"), (452, b"4.2.2")]
     assert (len(rest.messages(empty)), len(rest.messages(full))) == (1, 0)
-
-
-def test_what_is_remembered_is_dropped_when_the_directory_changes(mx: smtplib.SMTP, rest: Rest) -> None:
-    user = rest.make_user()
-    started = time.monotonic()
-    assert told(mx, user.address) == (250, "2.1.5")
-    change(rest, user, state="disabled")
-    while told(mx, user.address) != (550, "5.2.1"):
-        assert time.monotonic() - started < TTL_S, "that was the end of what is remembered anyhow"
 
 
 def test_one_may_write_as_an_alias_of_oneself(submission: smtplib.SMTP, user: User, rest: Rest) -> None:
