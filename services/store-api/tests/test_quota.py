@@ -141,3 +141,22 @@ async def _somebody_waits(database: Database) -> bool:
             " WHERE wait_event_type = 'Lock' AND query LIKE '%SELECT id FROM domain%' LIMIT 1",
         )
         return waiting.scalar() is not None
+
+
+async def test_however_many_come_at_once_a_quota_holds(database: Database, store: StoreClient, account: Any) -> None:
+    """Appends and copies together: what fits is stored, the rest is told so, and nothing is counted twice."""
+    await store.append(account.id, account.inbox.id, wire.AppendHeader(), MESSAGE)
+    await set_quota(database, account.id, None, 6)
+    archive = account.mailboxes["Archive"].id
+    copy = wire.CopyMessages(uids=[1], target_id=archive)
+    ended = await asyncio.gather(
+        *(store.append(account.id, account.inbox.id, wire.AppendHeader(), MESSAGE) for _ in range(6)),
+        *(store.copy(account.id, account.inbox.id, copy) for _ in range(6)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, OverQuota) for each in ended) == 7
+    assert sum(not isinstance(each, BaseException) for each in ended) == 5
+    quota = await quota_of(database, account.id)
+    assert (quota.messages, quota.octets) == (6, 6 * len(MESSAGE))
+    stored = [await store.changes(account.id, mailbox_id) for mailbox_id in (account.inbox.id, archive)]
+    assert sum(len(changes.uids) for changes in stored) == 6

@@ -97,7 +97,7 @@ async def get_deleted(
 async def post_undelete(store: TheStore, account: TheAccount, wanted: Undelete) -> RestoredMessages:
     """Restore messages into the mailboxes that they were in; a mailbox that is gone is made again.
 
-    Those that can't be restored any more are left out of the answer. At most 10,000 at a time, deleted first first:
+    Those that can't be restored any more are left out of the answer. At most 10,000 at a time, oldest first:
     repeat it until nothing is restored.
     """
     restored = await rules.undelete(
