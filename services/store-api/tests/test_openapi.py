@@ -30,6 +30,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mail_testkit.running import RunningPostroom
+from store_api.api.openapi import Described
+from store_api.api.v1 import routes
 
 # For a longer look: POSTROOM_SPECIFICATION_EXAMPLES=200.
 EXAMPLES = int(os.environ.get("POSTROOM_SPECIFICATION_EXAMPLES", "5"))
@@ -217,3 +219,16 @@ def test_without_valid_credentials_nothing_is_answered(schema: Any, tenant: Tena
         except (Exception, FailureGroup) as error:
             found.append(f"{operation.label}: {error!s}")
     assert not found, "\n\n".join(found)
+
+
+def test_documented_query_parameters_are_those_that_are_known() -> None:
+    app = Described(title="x", version="1")
+    app.include_router(routes.router)
+    known = sorted(names for names in map(sorted, app.query_names().values()) if names)
+    documented = sorted(
+        names
+        for item in app.openapi()["paths"].values()
+        for operation in item.values()
+        if (names := sorted(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"))
+    )
+    assert known == documented

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
 from store_api.api.problems import KINDS, Refusal, example
@@ -69,21 +70,23 @@ class Described(FastAPI):
         return self.openapi_schema
 
     def query_names(self) -> dict[Any, frozenset[str]]:
-        """Names of the query parameters of each endpoint that is documented."""
+        """Names of the query parameters of each endpoint; without the document, which takes a while to make."""
         if not hasattr(self.state, "query_names"):
-            paths = self.openapi()["paths"]
             self.state.query_names = {
-                context.endpoint: frozenset(
-                    parameter["name"]
-                    for method in context.methods or ()
-                    for parameter in paths[context.path].get(method.lower(), {}).get("parameters", ())
-                    if parameter["in"] == "query"
-                )
+                context.endpoint: frozenset(_query_names(context.dependant))
                 for context in iter_route_contexts(self.routes)
-                if context.path in paths
+                if hasattr(context, "dependant")
             }
         names: dict[Any, frozenset[str]] = self.state.query_names
         return names
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    """Of a route, and of all that it depends on."""
+    for parameter in dependant.query_params:
+        yield parameter.alias
+    for other in dependant.dependencies:
+        yield from _query_names(other)
 
 
 async def known_parameters(request: Request) -> None:
