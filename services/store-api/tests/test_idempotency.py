@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
@@ -66,6 +67,21 @@ async def test_what_was_refused_may_be_tried_again(rest: aiohttp.ClientSession) 
     assert (await _post(rest, key, body, "/v1/accounts"))[0] == 422
     assert (await _post(rest, uuid4().hex, domain))[0] == 201
     assert (await _post(rest, key, body, "/v1/accounts"))[0] == 201
+
+
+async def test_large_bodies_are_compared_too(rest: aiohttp.ClientSession, account: Any) -> None:
+    path, key = f"/v1/accounts/{account.address}/mailboxes/{account.inbox.id}/messages", uuid4().hex
+    message = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 100_000
+    headers = {"Idempotency-Key": key, "Content-Type": "message/rfc822"}
+    answers = []
+    for octets in (message, message, message[:-3] + b"g\r\n"):
+        async with rest.post(path, data=BytesIO(octets), headers=headers) as response:
+            answers.append((response.status, await response.json()))
+    assert answers[0] == answers[1]
+    assert (answers[0][0], answers[2][0]) == (201, 422)
+    async with rest.get(f"/v1/accounts/{account.address}/mailboxes") as response:
+        inbox = (await response.json())["items"][0]
+    assert (inbox["messages"], inbox["octets"]) == (1, len(message))
 
 
 async def test_at_the_same_moment_it_is_done_once(rest: aiohttp.ClientSession) -> None:

@@ -24,10 +24,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, Header, Request
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.types import Message, Receive
 
 from store_api.api.access import Actor, actor_of, store_of
+from store_api.api.limits import body_limit
 from store_api.api.problems import Refusal
+from store_api.api.spool import spooled
+from store_api.blobs import Octets
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.store import Store
@@ -38,6 +43,7 @@ LEASE_S: Final = 300.0
 MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_OCTETS: Final = 1_048_576
 NONCE_OCTETS: Final = 12
+PIECE_OCTETS: Final = 65_536
 _KEPT_HEADERS: Final = ("content-type", "location", "etag")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -110,19 +116,20 @@ class _Record:
         self._cipher = AESGCM(hmac.digest(secret, b"postroom idempotency answers", hashlib.sha256))
         self._hash_key = hmac.digest(secret, b"postroom idempotency requests", hashlib.sha256)
 
-    async def begin(self, request: Request) -> UUID | _Answer:
+    async def begin(self, request: Request, body: Octets) -> UUID | _Answer:
         """The id to create under, or the answer of the first time. Raises Refusal."""
-        request_hash = await self._hash(request)
+        request_hash = await run_in_threadpool(self._hash, request, body)
         async with self._database.transaction() as connection:
             taken = await run(connection, _BEGIN, **self._names, id=uuid7(), request_hash=request_hash, lease_s=LEASE_S)
             found: UUID | None = taken.scalar()
             return found or await self._answer(connection, request_hash)
 
-    async def _hash(self, request: Request) -> bytes:
+    def _hash(self, request: Request, body: Octets) -> bytes:
         """Keyed: bodies hold passwords."""
         parts = [request.method, request.url.path, request.url.query, request.headers.get("content-type", "")]
-        head = hashlib.sha256("\0".join(parts).encode()).digest()
-        return hmac.digest(self._hash_key, head + await request.body(), hashlib.sha256)
+        hashed = hmac.new(self._hash_key, hashlib.sha256("\0".join(parts).encode()).digest(), hashlib.sha256)
+        hashed.update(body)
+        return hashed.digest()
 
     async def _answer(self, connection: AsyncConnection, request_hash: bytes) -> _Answer:
         sql = "SELECT request_hash, status, headers, body FROM idempotency_key WHERE actor = :actor AND key = :key"
@@ -157,23 +164,44 @@ class _Record:
 async def _once(request: Request, key: str, work: Handler) -> Response:
     if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         raise Refusal("invalid-request", f"Idempotency-Key: 1 to {MAX_KEY_LENGTH} printable characters")
-    record = _Record(await store_of(request), await actor_of(request), key)
-    begun = await record.begin(request)
-    if isinstance(begun, _Answer):
-        return Response(begun.body, begun.status, {**begun.headers, "Idempotency-Replayed": "true"})
-    request.state.creation_id = begun
-    try:
-        response = await work(request)
-    except Exception:
-        await record.release()
-        raise
+    store = await store_of(request)
+    record = _Record(store, await actor_of(request), key)
+    limit = body_limit(request.url.path, store.settings.max_message_octets)
+    async with spooled(request, limit, store.blobs.policy.spool) as body:
+        begun = await record.begin(request, body)
+        if isinstance(begun, _Answer):
+            return Response(begun.body, begun.status, {**begun.headers, "Idempotency-Replayed": "true"})
+        request.state.creation_id = begun
+        try:
+            response = await work(Request(request.scope, _again(request, body)))
+        except Exception:
+            await record.release()
+            raise
+    await _keep(record, response)
+    return response
+
+
+def _again(request: Request, body: Octets) -> Receive:
+    """The body, piece by piece, for those who read it after us (ASGI)."""
+    pieces = iter(range(0, max(len(body), 1), PIECE_OCTETS))
+
+    async def receive() -> Message:
+        start = next(pieces, None)
+        if start is None:
+            return await request.receive()
+        end = start + PIECE_OCTETS
+        return {"type": "http.request", "body": body[start:end], "more_body": end < len(body)}
+
+    return receive
+
+
+async def _keep(record: _Record, response: Response) -> None:
     body = getattr(response, "body", None)
     if response.status_code < 300 and isinstance(body, bytes) and len(body) <= MAX_ANSWER_OCTETS:
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         await record.keep(_Answer(response.status_code, headers, body))
     else:
         await record.release()
-    return response
 
 
 async def forget_old(connection: AsyncConnection) -> None:

@@ -11,11 +11,12 @@ from pydantic import BaseModel, Field
 
 from mail_runtime.contracts import store as wire
 from store_api.api.access import TheAccount, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.v1.common import MESSAGES, IfMatch, Input, etag_of, require_match
 from store_api.mailboxes.mailboxes import create_mailbox, delete_mailbox, list_mailboxes, read_mailbox
 from store_api.mailboxes.renaming import DOMAINS_RETENTION, MAX_RETENTION_DAYS, change_mailbox
 
-router = APIRouter(prefix="/accounts/{address}", tags=[MESSAGES])
+router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[MESSAGES])
 
 SpecialUse = Literal["\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"]
 Name = Annotated[str, Field(max_length=1000, description="`/` between the levels", examples=["Projects/Postroom"])]

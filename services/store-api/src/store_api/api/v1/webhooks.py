@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from mail_runtime.contracts.events import CloudEvent
 from store_api.accounts.accounts import find_account
 from store_api.api.access import Actor, TheActor, TheStore
+from store_api.api.idempotency import Idempotent
 from store_api.api.problems import Refusal
 from store_api.api.v1.common import EVENTS, EventType, IfMatch, Input, Limit, require_match, tagged
 from store_api.api.v1.cursors import Cursor
@@ -23,7 +24,7 @@ from store_api.events.addresses import MAX_URL_LENGTH, checked_url
 from store_api.events.signing import new_secret
 from store_api.store import Store
 
-router = APIRouter(prefix="/webhooks", tags=[EVENTS])
+router = APIRouter(route_class=Idempotent, prefix="/webhooks", tags=[EVENTS])
 
 MAX_TYPES = 50
 Types = Annotated[
