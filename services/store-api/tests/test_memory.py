@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,34 @@ def assert_small(system: RunningPostroom) -> None:
     peak = peak_mb(system.process_id("store-api"))
     print(f"peak of store-api: {peak} MB")
     assert peak < LIMIT_MB
+
+
+async def test_messages_of_50_mb_pass_over_rest(system: RunningPostroom) -> None:
+    """Two are sent raw while one that is there is read raw twice."""
+    address = f"bob@{system.domain}"
+    message = large_message(address)
+    headers = {"Authorization": f"Bearer {system.admin_token}"}
+    async with aiohttp.ClientSession(system.api_url, headers=headers) as session:
+
+        async def send() -> None:
+            async with session.post(
+                f"/v1/accounts/{address}/send",
+                params={"recipient": address, "keep_copy": "false"},
+                data=io.BytesIO(message),
+                headers={"Content-Type": "message/rfc822"},
+            ) as response:
+                assert response.status in {200, 201, 202}, await response.text()
+
+        async def read(message_id: str) -> int:
+            async with session.get(f"/v1/accounts/{address}/messages/{message_id}/raw") as response:
+                assert response.status == 200
+                return sum([len(piece) async for piece in response.content.iter_any()])
+
+        await send()
+        async with session.get(f"/v1/accounts/{address}/mailboxes") as response:
+            inbox = next(found for found in (await response.json())["items"] if found["name"] == "INBOX")
+        async with session.get(f"/v1/accounts/{address}/mailboxes/{inbox['id']}/messages") as response:
+            (stored,) = (await response.json())["items"]
+        lengths = await asyncio.gather(read(stored["id"]), read(stored["id"]), send(), send())
+        assert lengths[0] == lengths[1] == stored["octets"] >= LARGE_OCTETS - 1000
+    assert_small(system)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from mmap import mmap
 from typing import Final
 
 from mail_proto.message.header_text import MAX_LINE, HeaderFault, check, field, mailboxes, parameter, unstructured
@@ -216,6 +217,11 @@ def with_crlf(octets: bytes) -> bytes:
     return _BARE_LINE_END.sub(b"\r\n", octets)
 
 
-def has_long_line(octets: bytes) -> bool:
+def has_bare_line_end(octets: bytes | mmap) -> bool:
+    """Whether a line ends otherwise than by CRLF."""
+    return _BARE_LINE_END.search(octets) is not None
+
+
+def has_long_line(octets: bytes | mmap) -> bool:
     """Whether a line has more than MAX_LINE_OCTETS, without its CRLF."""
     return _LONG_LINE.search(octets) is not None

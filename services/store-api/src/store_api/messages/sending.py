@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +14,12 @@ from uuid import UUID, uuid5
 
 from mail_proto.addresses import AddressFault, parse_mailbox
 from mail_proto.message.address_list import displayed, parse_list
-from mail_proto.message.compose import has_long_line, with_crlf
+from mail_proto.message.compose import has_bare_line_end, has_long_line, with_crlf
 from mail_proto.message.headers import first_values, lines
 from mail_runtime.contracts.errors import Refused, StoreError, TooLarge
 from mail_runtime.contracts.store import AppendHeader, Transmission
+from store_api.blobs import Octets
+from store_api.blobs.joining import joined
 from store_api.db.engine import Database, run
 from store_api.directory.resolve import may_send_as, submitters
 from store_api.ingest.coalescer import Coalescer
@@ -29,14 +33,32 @@ _HEADER_END: Final = re.compile(rb"\A\r\n|\r\n\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that is ready: as it leaves, and as the sender keeps it. `recipients` each once."""
+    """A message that is ready. `recipients` each once.
+
+    As it leaves it is `head`, as the sender keeps it `own_head`, and behind that what of `rest` begins at `rest_start`:
+    a large one isn't copied for that.
+    """
 
     transmission_id: UUID
     message_id: str
     reverse_path: str
     recipients: tuple[str, ...]
-    octets: bytes
-    own_copy: bytes
+    head: bytes
+    own_head: bytes
+    rest: Octets = b""
+    rest_start: int = 0
+
+    @property
+    def length(self) -> int:
+        return len(self.head) + len(self.rest) - self.rest_start
+
+    def behind(self, head: bytes, spool: str | None) -> Octets:
+        """The message behind another head. Blocks. Raises Unavailable."""
+        with memoryview(self.rest) as whole, whole[self.rest_start :] as rest:
+            octets = joined((head, rest), spool)
+        if isinstance(self.rest, mmap.mmap):
+            self.rest.madvise(mmap.MADV_DONTNEED)  # its file still has it
+        return octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +77,19 @@ def valid_address(address: str, what: str = "an address") -> str:
         raise Refused(f"{what}: {address[:320]!r} is not an address: {fault}") from fault
 
 
-def from_raw(transmission_id: UUID, host: str, octets: bytes, recipients: Sequence[str], now: datetime) -> Outgoing:
+def from_raw(transmission_id: UUID, host: str, octets: Octets, recipients: Sequence[str], now: datetime) -> Outgoing:
     """A message that was written elsewhere: Bcc taken out, Date and Message-ID added where they are missing.
 
     Without `recipients` it goes to those in To, Cc and Bcc. Raises Refused: it has no sender or no recipients, or a
     line that is too long for mail.
     """
-    octets = with_crlf(octets)
-    octets = octets if octets.endswith(b"\r\n") else octets + b"\r\n"
+    if has_bare_line_end(octets) or octets[-2:] != b"\r\n":
+        octets = with_crlf(bytes(octets))
+        octets = octets if octets.endswith(b"\r\n") else octets + b"\r\n"
     if has_long_line(octets):
         raise Refused("a line has more than 998 octets (RFC 5322 §2.1.1): encode the part that it is in")
     end = _HEADER_END.search(octets)
-    header = octets if end is None else octets[: end.end()]
+    header = octets[:] if end is None else octets[: end.end()]
     values = first_values(header)
     senders = displayed(parse_list(values.get(b"from", b"")))
     if len(senders) != 1 or sum(line.name.lower() == b"from" for line in lines(header)) != 1:
@@ -82,14 +105,15 @@ def from_raw(transmission_id: UUID, host: str, octets: bytes, recipients: Sequen
     if b"date" not in values:
         added += f"Date: {format_datetime(now)}\r\n".encode()
     kept = b"".join(header[line.start : line.end] for line in lines(header) if line.name.lower() not in _PRIVATE)
-    body = octets[len(header) :]
     return Outgoing(
         transmission_id,
         message_id,
         valid_address(senders[0][1], "From"),
         unique(recipients),
-        added + kept + b"\r\n" + body,
-        added + octets,
+        added + kept + b"\r\n",
+        added + header,
+        octets,
+        len(header),
     )
 
 
@@ -120,12 +144,13 @@ async def send(
     max_octets: int,
     host: str,
     keep_copy: bool,
+    spool: str | None,
 ) -> Sent:
     """Accept it for all its recipients, then put the sender's copy into Sent; the same transmission only once.
 
     Raises Refused: a recipient takes no mail, or the sender isn't the account's. OverQuota. TooLarge. Unavailable.
     """
-    if len(outgoing.octets) > max_octets:
+    if outgoing.length > max_octets:
         raise TooLarge(f"the message is larger than {max_octets} octets")
     await check_sender(database, account_id, outgoing.reverse_path)
     addresses = (outgoing.reverse_path, *outgoing.recipients)
@@ -136,8 +161,10 @@ async def send(
         submitted_by=account_id,
         smtputf8=not all(address.isascii() for address in addresses),
     )
-    await accept(coalescer, transmission, _trace(outgoing, host) + outgoing.octets, max_octets=max_octets)
-    copy_in = await _keep(database, coalescer, account_id, outgoing) if keep_copy else None
+    octets = await asyncio.to_thread(outgoing.behind, _trace(outgoing, host) + outgoing.head, spool)
+    await accept(coalescer, transmission, octets, max_octets=max_octets)
+    del octets
+    copy_in = await _keep(database, coalescer, account_id, outgoing, spool) if keep_copy else None
     return Sent(outgoing, copy_in)
 
 
@@ -147,7 +174,9 @@ def _trace(outgoing: Outgoing, host: str) -> bytes:
     return f"Received: by {host} with HTTP id {outgoing.transmission_id.hex};\r\n\t{now}\r\n".encode()
 
 
-async def _keep(database: Database, coalescer: Coalescer, account_id: UUID, outgoing: Outgoing) -> UUID | None:
+async def _keep(
+    database: Database, coalescer: Coalescer, account_id: UUID, outgoing: Outgoing, spool: str | None
+) -> UUID | None:
     """It has been sent: that it can't be kept is no failure of the request."""
     async with database.transaction() as connection:
         found = await run(
@@ -161,7 +190,8 @@ async def _keep(database: Database, coalescer: Coalescer, account_id: UUID, outg
         return None
     header = AppendHeader(flags=["\\Seen"], id=uuid5(outgoing.transmission_id, "copy"))
     try:
-        await append(coalescer, account_id, sent_id, header, outgoing.own_copy, max_octets=len(outgoing.own_copy))
+        octets = await asyncio.to_thread(outgoing.behind, outgoing.own_head, spool)
+        await append(coalescer, account_id, sent_id, header, octets, max_octets=len(octets))
     except StoreError:
         return None
     return sent_id

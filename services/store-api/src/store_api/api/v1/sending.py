@@ -22,6 +22,7 @@ from store_api.api.problems import Refusal, problems
 from store_api.api.spool import spooled
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.letter_models import NewMessage, SentMessage
+from store_api.blobs import Octets
 from store_api.messages.sending import Outgoing, from_raw, send, unique
 from store_api.store import Store
 
@@ -29,8 +30,9 @@ router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[M
 
 JSON: Final = "application/json"
 RAW: Final = "message/rfc822"
-# A request in JSON is in memory as text, as octets, and as the message; a raw one twice.
-_SHARE: Final = {JSON: 4, RAW: 3}
+# A request in JSON is in memory as it came, as text, as octets, and as the message; a raw one as it came and as it
+# leaves.
+_SHARE: Final = {JSON: 4, RAW: 2}
 
 ToWhom = Annotated[
     list[str] | None,
@@ -89,11 +91,9 @@ async def post_message(
         spooled(request, limit, store.blobs.policy.spool) as spool,
         store.blobs.receiving.take(length * _SHARE[kind]),
     ):
-        body = bytes(spool)
-        del spool
         write = _written if kind == JSON else _raw
-        outgoing = await run_in_threadpool(write, store, account, transmission_id, body, recipient or [])
-        del body
+        outgoing = await run_in_threadpool(write, store, account, transmission_id, spool, recipient or [])
+        del spool
         sent = await send(
             store.database,
             store.coalescer,
@@ -102,6 +102,7 @@ async def post_message(
             max_octets=store.settings.max_message_octets,
             host=store.settings.hostname,
             keep_copy=keep_copy,
+            spool=store.blobs.policy.spool,
         )
     return SentMessage(
         transmission_id=transmission_id,
@@ -111,14 +112,14 @@ async def post_message(
     )
 
 
-def _raw(store: Store, account: OwnAccount, transmission_id: UUID, body: bytes, recipients: list[str]) -> Outgoing:
+def _raw(store: Store, account: OwnAccount, transmission_id: UUID, body: Octets, recipients: list[str]) -> Outgoing:
     return from_raw(transmission_id, store.settings.hostname, body, recipients, datetime.now(UTC))
 
 
-def _written(store: Store, account: OwnAccount, transmission_id: UUID, body: bytes, recipients: list[str]) -> Outgoing:
+def _written(store: Store, account: OwnAccount, transmission_id: UUID, body: Octets, recipients: list[str]) -> Outgoing:
     """Raises RequestValidationError, Refused."""
     try:
-        new = NewMessage.model_validate_json(body)
+        new = NewMessage.model_validate_json(bytes(body))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in errors]) from None
