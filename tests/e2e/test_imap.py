@@ -92,6 +92,31 @@ def test_searching(postroom: RunningPostroom, user: User, imap: Connect) -> None
         assert client.search(list(criteria), charset="UTF-8") == uids, criteria
 
 
+def test_sorting_and_threading(user: User, imap: Connect) -> None:
+    client = imap(user)
+    for head in (
+        b"Message-ID: <a@x>\r\nSubject: b\r\nFrom: Zoe <a@x.test>\r\nDate: Thu, 1 Jan 2015 12:00:00 +0000\r\n",
+        b"Message-ID: <b@x>\r\nReferences: <a@x>\r\nSubject: Re: b\r\nDate: Fri, 2 Jan 2015 12:00:00 +0000\r\n",
+        b"Subject: [x] A\r\nFrom: b@x.test\r\nDate: Wed, 31 Dec 2014 12:00:00 +0000\r\n",
+        b"Message-ID: <c@x>\r\nIn-Reply-To: <a@x>\r\nSubject: c\r\nDate: Thu, 1 Jan 2015 13:00:00 +0000\r\n",
+    ):
+        client.append("INBOX", head + b"\r\nword\r\n")
+    client.select_folder("INBOX")
+    client.delete_messages([3])
+    client.append("INBOX", b"Subject: a\r\nDate: Thu, 1 Jan 2009 13:00:00 +0000\r\n\r\nother\r\n")
+    client.expunge()
+    assert {b"SORT", b"SORT=DISPLAY", b"THREAD=REFERENCES", b"THREAD=ORDEREDSUBJECT"} <= set(client.capabilities())
+    assert client.sort(["SUBJECT", "REVERSE DATE"]) == [5, 2, 1, 4]
+    assert client.sort("REVERSE DISPLAYFROM", ["BODY", "WORD"]) == [1, 2, 4]
+    assert client.thread("REFERENCES") == ((5,), (1, (4,), (2,)))
+    assert client.thread("ORDEREDSUBJECT", "BODY word") == ((1, 2), (4,))
+    client.use_uid = False
+    assert client.sort("ARRIVAL") == [1, 2, 3, 4]
+    assert client.thread("REFERENCES") == ((4,), (1, (3,), (2,)))
+    assert client.sort("ARRIVAL", "TEXT nothing") == []
+    assert client.thread("REFERENCES", "TEXT nothing") == ()
+
+
 def test_mailboxes(user: User, imap: Connect) -> None:
     client = imap(user)
     client.create_folder("Projekte/Grüße & 你好")

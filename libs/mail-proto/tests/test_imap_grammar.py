@@ -22,8 +22,9 @@ from mail_proto.imap.framing import (
     Line,
     LiteralRefused,
 )
-from mail_proto.imap.search_keys import AllOf, HasFlag, InHeader, Not
+from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, Not
 from mail_proto.imap.sequence import SequenceSet
+from mail_proto.imap.sort_keys import SortCriterion, render_threads
 
 
 def events(framing: Framing, *pieces: bytes) -> list[Event]:
@@ -107,6 +108,9 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
          c.Append("x", ("\\Seen",), datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC), b"abc")),
         (b'a SEARCH FLAGGED NOT FROM "Smith"',
          c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "Smith")))), by_uid=False)),
+        (b"a SORT (SUBJECT REVERSE DATE) UTF-8 ALL",
+         c.Sort((SortCriterion("subject"), SortCriterion("date", reverse=True)), Everything(), by_uid=False)),
+        (b'a UID THREAD REFERENCES "us-ascii" FLAGGED', c.Thread("references", HasFlag("\\flagged"), by_uid=True)),
     ],
 )  # fmt: skip
 def test_commands(line: bytes, command: c.Command) -> None:
@@ -170,3 +174,39 @@ def test_dates() -> None:
     for text in ("31-Feb-2001 00:00:00 +0000", "1-Foo-2001 00:00:00 +0000", "now"):
         with pytest.raises(ValueError):
             dates.parse_date_time(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"a SORT () UTF-8 ALL",
+        b"a SORT (REVERSE) UTF-8 ALL",
+        b"a SORT (SUBJECT) ALL",
+        b"a SORT (COLOUR) UTF-8 ALL",
+        b"a SORT (SUBJECT REVERSE REVERSE DATE) UTF-8 ALL",
+        b"a SORT SUBJECT UTF-8 ALL",
+        b"a SORT (" + b"DATE " * 30 + b"DATE) UTF-8 ALL",
+        b"a THREAD CHAOS UTF-8 ALL",
+        b"a THREAD REFERENCES UTF-8",
+    ],
+)
+def test_what_is_no_sort_or_thread(command: bytes) -> None:
+    with pytest.raises(c.TaggedFault):
+        c.parse_command(command)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "depths", "shown"),
+    [
+        # RFC 5256 §4
+        ([2, 3, 6, 4, 23, 44, 7, 96], [0, 0, 1, 2, 3, 2, 3, 4], b"(2)(3 6 (4 23)(44 7 96))"),
+        ([0, 3, 5], [0, 1, 1], b"((3)(5))"),
+        # RFC 5256 §3
+        ([0, 194, 195, 196, 197, 198], [0, 1, 1, 2, 0, 1], b"((194)(195 196))(197 198)"),
+        ([177, 183, 182, 188, 184, 189], [0, 1, 1, 1, 2, 2], b"(177 (183)(182)(188 (184)(189)))"),
+        ([], [], b""),
+        (list(range(1, 2_001)), list(range(2_000)), b"(" + b" ".join(b"%d" % n for n in range(1, 2_001)) + b")"),
+    ],
+)
+def test_threads_are_shown(numbers: list[int], depths: list[int], shown: bytes) -> None:
+    assert render_threads(numbers, depths) == shown

@@ -31,7 +31,7 @@ from store_api.blobs.writing import Body, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.search.indexing import index_blobs
-from store_api.search.search import find, search
+from store_api.search.search import find_hits, find_uids, search
 
 EVERYTHING = wire.Everything()
 
@@ -107,8 +107,8 @@ class Shelf:
         return await index_blobs(self.database, self.blobs, pairs)
 
     async def find(self, key: wire.SearchKey) -> list[int]:
-        hits = await find(self.database, self.blobs, self.account_id, self.mailbox_id, key)
-        return [hit.uid for hit in hits]
+        uids, _ = await find_uids(self.database, self.blobs, self.account_id, self.mailbox_id, key)
+        return uids
 
 
 def _summary(kept: Kept) -> bytes:
@@ -383,11 +383,10 @@ async def test_nobody_finds_anothers_messages(shelf: Shelf, other_shelf: Shelf) 
     for _ in range(2):
         assert await shelf.find(text("yours")) == []
         assert await shelf.find(text("secret")) == [1]
-        assert [
-            hit.blob_id for hit in await find(shelf.database, shelf.blobs, shelf.account_id, None, text("words"))
-        ] == [shelf.kept[0].blob_id]
+        everywhere = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("words"))
+        assert everywhere.blob_ids == [shelf.kept[0].blob_id]
         with pytest.raises(NotFound):
-            await find(shelf.database, shelf.blobs, shelf.account_id, other_shelf.mailbox_id, EVERYTHING)
+            await find_uids(shelf.database, shelf.blobs, shelf.account_id, other_shelf.mailbox_id, EVERYTHING)
         await shelf.index()
         await other_shelf.index()
 

@@ -50,7 +50,7 @@ async def test_what_is_delivered_is_indexed(store: StoreClient, account: Any, da
     before = await store.search(account.id, account.inbox.id, wanted)
     await indexed(database, account, 1)
     after = await store.search(account.id, account.inbox.id, wanted)
-    assert search.unpack_numbers(before.uids) == search.unpack_numbers(after.uids) == (1,)
+    assert search.unpack_numbers(before.uids) == search.unpack_numbers(after.uids) == [1]
     assert after.modseq > 0
 
 

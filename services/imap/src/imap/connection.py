@@ -39,7 +39,8 @@ RECHECK_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 5.0
 MAX_ERRORS: Final = 20
 CAPABILITIES: Final = (
-    "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE APPENDLIMIT="
+    "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE"
+    " SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT THREAD=REFERENCES APPENDLIMIT="
 )
 
 _CODES: Final[dict[type[store_errors.StoreError], str]] = {
@@ -260,6 +261,10 @@ class Connection:
                 return await messages.copy(session, command)
             case c.Search():
                 return await search.search(session, command)
+            case c.Sort():
+                return await search.sort(session, command)
+            case c.Thread():
+                return await search.thread(session, command)
             case c.Fetch():
                 return await fetch.fetch(session, command)
 
@@ -372,8 +377,10 @@ class Connection:
         selected = self._session.selected
         if selected is None:
             return
-        # RFC 3501 §7.4.1: sequence numbers stay as they are during FETCH, STORE and SEARCH; not so with UID.
-        numbered = isinstance(command, c.Fetch | c.StoreFlags | c.Search) and not command.by_uid
+        # RFC 3501 §7.4.1, RFC 5256 §3: sequence numbers stay as they are during FETCH, STORE, SEARCH, SORT and THREAD;
+        # not so with UID.
+        by_number = c.Fetch | c.StoreFlags | c.Search | c.Sort | c.Thread
+        numbered = isinstance(command, by_number) and not command.by_uid
         with_uid = isinstance(command, c.Fetch | c.StoreFlags) and command.by_uid
         news = selected.view.announce(expunges=not numbered, with_uid=with_uid)
         if news:

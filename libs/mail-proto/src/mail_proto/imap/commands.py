@@ -13,6 +13,7 @@ from mail_proto.imap.errors import ImapFault, SyntaxFault
 from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items
 from mail_proto.imap.search_keys import SearchKey, SearchParser
 from mail_proto.imap.sequence import SequenceSet
+from mail_proto.imap.sort_keys import SortCriterion, ThreadAlgorithm, sort_criteria, thread_algorithm
 
 # RFC 3501 §6.3.10; APPENDLIMIT: RFC 7889 §3.
 STATUS_ITEMS: Final = frozenset({"APPENDLIMIT", "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"})
@@ -113,6 +114,20 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Sort:
+    criteria: tuple[SortCriterion, ...]
+    key: SearchKey
+    by_uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    algorithm: ThreadAlgorithm
+    key: SearchKey
+    by_uid: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     messages: SequenceSet
     items: tuple[FetchItem, ...]
@@ -152,6 +167,8 @@ Command = (
     | Append
     | Expunge
     | Search
+    | Sort
+    | Thread
     | Fetch
     | StoreFlags
     | Copy
@@ -191,7 +208,7 @@ class TaggedFault(Exception):
 
 def _arguments(cursor: Cursor, name: str, *, by_uid: bool) -> Command:
     if by_uid and name not in _MESSAGE_COMMANDS:
-        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, COPY, MOVE and EXPUNGE")
+        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE and EXPUNGE")
     if name in SIMPLE:
         return Simple(name)
     if name == "EXPUNGE" and not by_uid:
@@ -342,6 +359,26 @@ def _search(cursor: Cursor, name: str, by_uid: bool) -> Command:
     return Search(SearchParser(cursor, charset).program(), by_uid)
 
 
+def _sort(cursor: Cursor, name: str, by_uid: bool) -> Command:
+    """RFC 5256 §5: the charset must be there."""
+    criteria = sort_criteria(cursor)
+    cursor.space()
+    return Sort(criteria, _in_charset(cursor), by_uid)
+
+
+def _thread(cursor: Cursor, name: str, by_uid: bool) -> Command:
+    algorithm = thread_algorithm(cursor)
+    cursor.space()
+    return Thread(algorithm, _in_charset(cursor), by_uid)
+
+
+def _in_charset(cursor: Cursor) -> SearchKey:
+    """search-criteria = charset 1*(SP search-key)"""
+    charset = cursor.text().upper()
+    cursor.space()
+    return SearchParser(cursor, charset).program()
+
+
 def _fetch(cursor: Cursor, name: str, by_uid: bool) -> Command:
     messages = cursor.sequence_set()
     cursor.space()
@@ -377,6 +414,8 @@ def _copy(cursor: Cursor, name: str, by_uid: bool) -> Command:
 _MESSAGE_COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], Command]]] = {
     "EXPUNGE": _expunge,
     "SEARCH": _search,
+    "SORT": _sort,
+    "THREAD": _thread,
     "FETCH": _fetch,
     "STORE": _store,
     "COPY": _copy,

@@ -44,6 +44,8 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Append: _AFTER,
     c.Expunge: _SELECTED,
     c.Search: _SELECTED,
+    c.Sort: _SELECTED,
+    c.Thread: _SELECTED,
     c.Fetch: _SELECTED,
     c.StoreFlags: _SELECTED,
     c.Copy: _SELECTED,

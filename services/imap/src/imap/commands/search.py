@@ -1,28 +1,61 @@
-"""SEARCH (RFC 3501 §6.4.4): the store searches; numbers and what is in the view are ours."""
+"""SEARCH (RFC 3501 §6.4.4), SORT and THREAD (RFC 5256): the store finds; numbers and what is in the view are ours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from imap.session import Done, Session
 from mail_proto.imap import search_keys as k
-from mail_proto.imap.commands import Search
+from mail_proto.imap.commands import Search, Sort, Thread
+from mail_proto.imap.sort_keys import render_threads
 from mail_proto.imap.view import View
 from mail_runtime.contracts.store import search as wire
 
 
 async def search(session: Session, command: Search) -> Done:
+    view, found = await _find(session, command)
+    numbers = _numbers(view, wire.unpack_numbers(found.uids), by_uid=command.by_uid)
+    await session.send(b"* SEARCH" + b"".join(b" %d" % number for number in numbers) + b"\r\n")
+    return Done("searched")
+
+
+async def sort(session: Session, command: Sort) -> Done:
+    view, found = await _find(session, command)
+    numbers = _numbers(view, wire.unpack_numbers(found.uids), by_uid=command.by_uid)
+    await session.send(b"* SORT" + b"".join(b" %d" % number for number in numbers) + b"\r\n")
+    return Done("sorted")
+
+
+async def thread(session: Session, command: Thread) -> Done:
+    view, found = await _find(session, command)
+    numbers = _numbers(view, wire.unpack_numbers(found.uids), by_uid=command.by_uid)
+    shown = render_threads(numbers, wire.unpack_numbers(found.depths))
+    await session.send(b"* THREAD" + (b" " + shown if shown else b"") + b"\r\n")
+    return Done("threaded")
+
+
+async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View, wire.Found]:
+    """What the store finds among the messages that the client has heard of."""
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
     view = selected.view
-    wanted = wire.Search(key=to_wire(command.key, view))
-    found = await session.store.search(session.account_id, selected.mailbox.id, wanted)
-    # What arrived meanwhile has no number yet, and the client hasn't heard of it.
-    known = set(view.uids)
-    uids = [uid for uid in wire.unpack_numbers(found.uids) if uid in known]
-    numbers = uids if command.by_uid else [view.number(uid) for uid in uids]
-    await session.send(b"* SEARCH" + b"".join(b" %d" % number for number in numbers) + b"\r\n")
-    return Done("searched")
+    # What arrived meanwhile has no number yet. Uids only grow, so everything up to the last one known is in the view.
+    known = wire.Uids([(1, view.uids[-1])] if view.uids else [])
+    key = wire.AllOf([known, to_wire(command.key, view)])
+    match command:
+        case Sort(criteria):
+            wanted = wire.Search(key=key, sort=[wire.SortBy(one.by, one.reverse) for one in criteria])
+        case Thread(algorithm):
+            wanted = wire.Search(key=key, thread=algorithm)
+        case _:
+            wanted = wire.Search(key=key)
+    return view, await session.store.search(session.account_id, selected.mailbox.id, wanted)
+
+
+def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> Sequence[int]:
+    """Uids as the client asked for them; 0 stays 0."""
+    return uids if by_uid else [view.number(uid) if uid else 0 for uid in uids]
 
 
 def to_wire(key: k.SearchKey, view: View) -> wire.SearchKey:

@@ -64,6 +64,8 @@ class Compiler:
     def __init__(self, ids: Ids | None, now: int) -> None:
         self._ids, self._now = ids, now
         self.values: dict[str, Any] = {}
+        # Whether there is an `f` in what was made.
+        self.uses_fields = False
 
     def _bind(self, value: Any, kind: str) -> str:
         name = f"v{len(self.values)}"
@@ -132,6 +134,7 @@ class Compiler:
             return self._between(f"m.{of}_date", _midnight(first), _midnight(end))
         if self._ids is None:
             return UNKNOWN
+        self.uses_fields = True
         limits = ["f.sent_day IS NOT NULL"]
         limits += [] if first is None else [f"f.sent_day >= {self._bind(first, 'date')}"]
         limits += [] if end is None else [f"f.sent_day < {self._bind(end, 'date')}"]
@@ -144,6 +147,7 @@ class Compiler:
         if ":" in name or any(char in name + wanted for char in "\n\0"):
             return "FALSE"  # no name has a colon, and values are on one line
         if name in NAMED:
+            self.uses_fields = True
             column = f'f."{name}"'
             return (
                 f"coalesce({_contains(column, self._bind(wanted, 'text'))}, FALSE)"
@@ -165,19 +169,27 @@ class Compiler:
             return "TRUE"
         if "\0" in wanted.text:
             return "FALSE"  # neither do texts have them
-        sections = ("body", "header", "parts") if header_too else ("body",)
         if wanted.pair is not None:
+            self.uses_fields = True
             columns = ("body_pairs", "header_pairs") if header_too else ("body_pairs",)
             bit = self._bind(wanted.pair, "integer")
-            return f"({' OR '.join(f'get_bit(f.{column}, {bit}) = 1' for column in columns)})"
+            return f"coalesce({' OR '.join(f'get_bit(f.{column}, {bit}) = 1' for column in columns)}, FALSE)"
         bound = self._bind(wanted.text, "text")
-        found = f"({' OR '.join(_contains(f't.{section}', bound) for section in sections)})"
-        signs = (1, -1) if header_too else (1,)
-        candidates = self._candidates(ids, wanted.clues, signs)
-        if wanted.is_exact and candidates is not None:
+        in_body = _contains("t.body", bound)
+        in_header = f"({_contains('t.header', bound)} OR {_contains('t.parts', bound)})"
+        found = f"({in_body} OR {in_header})" if header_too else in_body
+        candidates = self._candidates(ids, wanted.clues, (1, -1) if header_too else (1,))
+        if candidates is None:
+            return self._read(None, found)
+        if wanted.is_exact:
             unworded = f"t.account_id = :account_id AND t.words IS NULL AND {found}"
             return f"({candidates} OR m.blob_id IN (SELECT t.blob_id FROM message_text t WHERE {unworded}))"
-        return self._read(candidates, found)
+        if not header_too:
+            return self._read(candidates, found)
+        # Only the half of a message is read that has all the words.
+        of_body = self._read(self._candidates(ids, wanted.clues, (1,)), in_body)
+        of_header = self._read(self._candidates(ids, wanted.clues, (-1,)), in_header)
+        return f"({of_header} OR {of_body})"
 
     def _candidates(self, ids: Ids, clues: Sequence[Clue], signs: Sequence[int]) -> str | None:
         """Which messages have words for all clues; None: there are no clues that say enough."""

@@ -16,7 +16,7 @@ from mail_proto.message.search_text import header_text
 from mail_runtime.contracts.store import Summary
 from store_api.db.engine import Database, run
 from store_api.messages.listing import COLUMNS
-from store_api.search.search import Hit
+from store_api.search.search import Hits
 
 
 class Rank(NamedTuple):
@@ -65,20 +65,20 @@ ORDER BY h.n
 
 
 async def ranked(
-    database: Database, account_id: UUID, hits: Sequence[Hit], terms: Sequence[str], after: Rank | None, limit: int
+    database: Database, account_id: UUID, hits: Hits, terms: Sequence[str], after: Rank | None, limit: int
 ) -> list[Rank]:
     """The best ones behind `after`, `limit` of them. Raises Unavailable."""
     last = (after or Rank(None, None, None, None, None))._asdict()  # type: ignore[arg-type]
     async with database.transaction() as connection:
-        unindexed = await run(connection, _UNINDEXED, account_id=account_id, blobs=[hit.blob_id for hit in hits])
+        unindexed = await run(connection, _UNINDEXED, account_id=account_id, blobs=hits.blob_ids)
         scores = {row.id: _score(row.summary, terms) for row in unindexed}
         rows = await run(
             connection,
             _RANK,
-            scores=[scores.get(hit.blob_id) for hit in hits],
+            scores=[scores.get(blob_id) for blob_id in hits.blob_ids],
             account_id=account_id,
-            mailboxes=[hit.mailbox_id for hit in hits],
-            uids=[hit.uid for hit in hits],
+            mailboxes=hits.mailbox_ids,
+            uids=hits.uids,
             terms=list(terms),
             limit=limit,
             **last,

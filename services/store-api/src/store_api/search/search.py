@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -46,42 +46,64 @@ _COLUMNS: Final = """m.mailbox_id, m.uid, m.modseq, m.flags, m.internal_date, m.
 m.octets, m.blob_id"""
 
 
+# What a search gives, as columns: what takes long with many hits is making rows of them.
+_UIDS: Final = "array_agg(m.uid ORDER BY m.uid), max(m.modseq)"
+_HITS: Final = "array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.blob_id)"
+
+
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A message found. `blob_id` leads to its fields and text."""
+class Hits:
+    """Messages found in any mailboxes, in no order: parallel columns."""
 
-    mailbox_id: UUID
-    uid: int
-    modseq: int
-    blob_id: UUID
+    mailbox_ids: list[UUID]
+    uids: list[int]
+    blob_ids: list[UUID]
 
 
-async def find(
-    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
-) -> list[Hit]:
-    """Messages of a mailbox, or of the whole account, by mailbox and uid.
+async def find_uids(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID, key: wire.SearchKey
+) -> tuple[list[int], int]:
+    """(uids of a mailbox, ascending; the highest modseq among them, 0 for none).
 
     Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
     """
+    (uids, modseq), others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
+    found = uids or []
+    if others:
+        found = sorted([*found, *(row.uid for row in others)])
+    return found, max([modseq or 0, *(row.modseq for row in others)])
+
+
+async def find_hits(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
+) -> Hits:
+    """Messages of a mailbox, or of the whole account. Raises as `find_uids` does."""
+    columns, others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
+    mailbox_ids, uids, blob_ids = (column or [] for column in columns)
+    return Hits(
+        mailbox_ids + [row.mailbox_id for row in others],
+        uids + [row.uid for row in others],
+        blob_ids + [row.blob_id for row in others],
+    )
+
+
+async def _find(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, columns: str
+) -> tuple[Any, list[Any]]:
+    """The columns of what the index finds, and rows of `_COLUMNS` of what was read."""
     check(key)
     now = int(time.time())
+    unindexed: Sequence[Any] = []
     async with database.transaction() as connection:
         if mailbox_id is not None:
             await read_mailbox(connection, account_id, mailbox_id)
         await run(connection, _TUNE)
-        undecided: list[Any] = []
-        found: set[Hit] = set()
         if needs_index(key):
-            # Before the others: what is indexed in between is found twice, not missed.
-            for row in await _unindexed(connection, account_id, mailbox_id, key, now):
-                if row.decided:
-                    found.add(Hit(row.mailbox_id, row.uid, row.modseq, row.blob_id))
-                else:
-                    undecided.append(row)
-        found.update(await _by_index(connection, account_id, mailbox_id, key, now))
-    async for hit in _by_reading(database, blobs, key, undecided, now):
-        found.add(hit)
-    return sorted(found, key=lambda hit: (hit.mailbox_id, hit.uid))
+            unindexed = await _unindexed(connection, account_id, mailbox_id, key, now)
+        found = await _by_index(connection, account_id, mailbox_id, key, now, columns, unindexed)
+    others = [row for row in unindexed if row.decided]
+    others += await _by_reading(database, blobs, key, [row for row in unindexed if not row.decided], now)
+    return found, others
 
 
 def check(key: wire.SearchKey) -> None:
@@ -94,19 +116,26 @@ def check(key: wire.SearchKey) -> None:
 
 
 async def _by_index(
-    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, now: int
-) -> list[Hit]:
+    connection: AsyncConnection,
+    account_id: UUID,
+    mailbox_id: UUID | None,
+    key: wire.SearchKey,
+    now: int,
+    columns: str,
+    apart: Sequence[Any],
+) -> Any:
     compiler = Compiler(await find_words(connection, account_id, clues_of(key)), now)
     where = compiler.expression(key)
-    fields = "JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id" if needs_index(key) else ""
-    # Columns as arrays: what takes long with many hits is making rows of them.
+    fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
+    # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
+    others = "m.blob_id NOT IN (SELECT unnest(CAST(:apart AS uuid[])))" if apart else "TRUE"
     statement = f"""
-    SELECT array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.modseq), array_agg(m.blob_id)
-    FROM message m {fields} WHERE {_SCOPE} AND {where}
+    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""} WHERE {_SCOPE} AND {others} AND {where}
     """
     values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
-    columns = (await connection.execute(sql_text(statement), values)).one()
-    return list(map(Hit, *columns)) if columns[0] else []
+    if apart:
+        values["apart"] = [row.blob_id for row in apart]
+    return (await connection.execute(sql_text(statement), values)).one()
 
 
 async def _unindexed(
@@ -125,7 +154,9 @@ async def _unindexed(
 
 async def _by_reading(
     database: Database, blobs: Blobs, key: wire.SearchKey, rows: Sequence[Any], now: int
-) -> AsyncIterator[Hit]:
+) -> list[Any]:
+    """Those of the rows whose messages match."""
+    matching: list[Any] = []
     for at in range(0, len(rows), _BATCH):
         batch = rows[at : at + _BATCH]
         async with database.transaction() as connection:
@@ -137,7 +168,8 @@ async def _by_reading(
             if isinstance(result, BaseException):
                 raise result
             if result:
-                yield Hit(row.mailbox_id, row.uid, row.modseq, row.blob_id)
+                matching.append(row)
+    return matching
 
 
 async def _read_matches(blobs: Blobs, place: places.Place | None, key: wire.SearchKey, row: Any, now: int) -> bool:
@@ -172,9 +204,7 @@ async def search(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID, wanted: wire.Search
 ) -> wire.Found:
     """What a frontend asks of a mailbox. Raises NotFound, Refused, Unavailable."""
-    hits = await find(database, blobs, account_id, mailbox_id, wanted.key)
-    modseq = max((hit.modseq for hit in hits), default=0)
-    uids = [hit.uid for hit in hits]
+    uids, modseq = await find_uids(database, blobs, account_id, mailbox_id, wanted.key)
     if wanted.thread is not None:
         keys = await read_keys(database, account_id, mailbox_id, uids, threads.COLUMNS)
         members, depths = await asyncio.to_thread(_threaded, keys, wanted.thread)

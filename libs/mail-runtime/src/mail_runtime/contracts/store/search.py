@@ -6,7 +6,8 @@ wrote them; the store folds them.
 
 from __future__ import annotations
 
-import struct
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Final, Literal, Union
@@ -160,12 +161,18 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def pack_numbers(numbers: Sequence[int]) -> bytes:
     """Numbers below 2^32, four octets each, the lowest first."""
-    return struct.pack(f"<{len(numbers)}I", *numbers)
+    packed = array("I", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
 
 
-def unpack_numbers(packed: bytes) -> tuple[int, ...]:
-    """What `pack_numbers` packed."""
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+def unpack_numbers(packed: bytes) -> list[int]:
+    """What `pack_numbers` packed. Raises ValueError: it isn't whole."""
+    numbers = array("I", packed)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
 
 
 def walk(key: SearchKey, depth: int = 0) -> Iterator[tuple[SearchKey, int]]:
