@@ -271,3 +271,13 @@ def test_retrieving_in_utf8_mode() -> None:
     assert isinstance(step, Send)
     assert (step.msg, step.lines, step.is_utf8) == (1, 3, True)
     assert parse_command(b"QUIT") == Quit()
+
+
+def test_a_line_so_long_is_no_command_however_it_arrives() -> None:
+    line = b"x" * 65_537 + b"\r\n"
+    for cuts in ([line], [line[:65_000], line[65_000:]], [line[:-1], line[-1:]]):
+        machine = session()
+        with pytest.raises(Garbage):
+            [list(machine.receive(piece)) for piece in cuts]
+    (step,) = session().receive(line[1:])
+    assert isinstance(step, Reply)

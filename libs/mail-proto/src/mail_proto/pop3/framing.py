@@ -30,8 +30,10 @@ class LineReader:
             self._skip()
 
     def lines(self) -> Iterator[bytes | LineTooLong]:
-        """Each complete line without its CRLF, or that it was too long: then it was thrown away."""
+        """Each complete line without its CRLF, or that it was too long: then it was thrown away. Raises Garbage."""
         while (end := self._buffer.find(b"\r\n")) >= 0:
+            if self._skipped + end > MAX_SKIPPED_OCTETS:
+                raise Garbage("this is not POP3")
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 2]
             skipped, self._skipped = self._skipped, 0
@@ -44,10 +46,10 @@ class LineReader:
         if len(self._buffer) <= self.limit_octets:
             return
         drop = len(self._buffer) - 1
+        if self._skipped + drop + (self._buffer[-1:] != b"\r") > MAX_SKIPPED_OCTETS:
+            raise Garbage("this is not POP3")
         self._skipped += drop
         del self._buffer[:drop]
-        if self._skipped > MAX_SKIPPED_OCTETS:
-            raise Garbage("this is not POP3")
 
     def clear(self) -> None:
         """Forget what came and wasn't taken."""
