@@ -89,13 +89,13 @@ def displayed(listed: Iterable[ListedAddress]) -> list[tuple[str, str]]:
 def _displayed(name: bytes, local: bytes, host: bytes) -> tuple[str, str]:
     if not host and not name and not _DOT_ATOM.fullmatch(local):
         return decode(local), ""
-    return decode(name), _address(local, host)
+    return decode(name) if name else "", _address(local, host)
 
 
 def _address(local: bytes, host: bytes) -> str:
     if not _DOT_ATOM.fullmatch(local):
         local = b'"' + _QUOTED_SPECIAL.sub(rb"\\\1", local) + b'"'
-    return decode_octets(local + b"@" + host if host else local)
+    return decode_octets(b"%b@%b" % (local, host) if host else local)
 
 
 class _Parser:

@@ -38,8 +38,10 @@ FORMAL_FIELDS: Final = frozenset(
 # RFC 5322 §2.1.1, without the line end.
 MAX_LINE_OCTETS: Final = 998
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-_OWN_FIELD: Final = re.compile(r"X-[A-Za-z0-9-]{1,60}", re.IGNORECASE)
-_MEDIA_TYPE: Final = re.compile(r"(?!multipart/)[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,80}", re.IGNORECASE)
+_OWN_FIELD: Final = re.compile(r"[Xx]-[A-Za-z0-9-]{1,60}")
+_MEDIA_TYPE: Final = re.compile(
+    r"(?!multipart/)[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,80}", re.IGNORECASE | re.ASCII
+)
 _CONTENT_ID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
 _ASCII: Final = bytes(range(128))
 _BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_proto.message.charsets import decode_octets
 from mail_proto.message.transfer import base64_octets
@@ -18,23 +17,25 @@ from mail_proto.message.transfer import base64_octets
 # A display limit of ours: longer values are cut before decoding.
 MAX_DECODED_OCTETS: Final = 65_536
 
-_FIELD_END: Final = re.compile(rb"\n(?![ \t])")
 # The fields that summaries are made of.
-LISTED: Final = (
-    b"bcc|cc|content-description|content-disposition|content-id|content-language|content-location|content-md5"
-    b"|content-transfer-encoding|content-type|date|from|in-reply-to|message-id|references|reply-to|sender|subject|to"
+LISTED: Final = frozenset(
+    b"bcc cc content-description content-disposition content-id content-language content-location content-md5"
+    b" content-transfer-encoding content-type date from in-reply-to message-id references reply-to sender subject"
+    b" to".split()
 )
-_LISTED_FIELD: Final = re.compile(rb"^(%s)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)" % LISTED, re.IGNORECASE | re.MULTILINE)
+# A field whose name begins with a letter that one of those begins with. The line end in front makes it an anchor that
+# the search can jump to: twice as fast as the names themselves behind a `^`.
+_CANDIDATE: Final = re.compile(rb"\n([BCDFIMRSTbcdfimrst][A-Za-z0-9-]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
 # ftext is %d33-57 / %d59-126; 8-bit names occur in spam and must not swallow their neighbours.
-_NAME: Final = re.compile(rb"([^\x00-\x20:\x7f]++)[ \t]*+:")
+_LINE: Final = re.compile(rb"(?:([^\x00-\x20:\x7f]++)[ \t]*+:)?+([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
+_CR: Final = ord("\r")
 # Some senders leave spaces and question marks in a Q word; its length is limited so that the search stays linear.
 _ENCODED_WORD: Final = re.compile(
     rb"=\?([^?\s*]{1,64}+)(?:\*[^?\s]{0,64}+)?\?(?:[bB]\?([^?]*+)|[qQ]\?([^?\n]{0,1000}+(?:\?(?!=)[^?\n]{0,100}+){0,8}))\?="
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FieldLine:
+class FieldLine(NamedTuple):
     """One logical line of a header with its offsets in it; `name` is empty where the line is no field.
 
     The line is [start, end) with its line end, the raw value [value_start, value_end) is without it.
@@ -49,19 +50,14 @@ class FieldLine:
 
 def lines(header: bytes) -> Iterator[FieldLine]:
     """The logical lines of a header up to the empty line, in order."""
-    start = 0
-    while start < len(header) and not header.startswith((b"\n", b"\r\n"), start):
-        found = _FIELD_END.search(header, start)
-        end = found.end() if found else len(header)
-        value_end = end
-        if found:
-            value_end -= 2 if header.endswith(b"\r\n", start, end) else 1
-        name = _NAME.match(header, start, value_end)
-        if name:
-            yield FieldLine(name[1], start, name.end(), value_end, end)
-        else:
-            yield FieldLine(b"", start, start, value_end, end)
-        start = end
+    for found in _LINE.finditer(header):
+        start, end = found.span()
+        if start == end or header.startswith((b"\n", b"\r\n"), start):
+            return
+        value_end = found.end(2)
+        if end > value_end and header[value_end - 1] == _CR:
+            value_end -= 1
+        yield FieldLine(found[1] or b"", start, found.start(2), value_end, end)
 
 
 def fields(header: bytes) -> list[tuple[bytes, bytes]]:
@@ -81,9 +77,9 @@ def field(header: bytes, name: bytes) -> bytes | None:
 def first_values(header: bytes) -> dict[bytes, bytes]:
     """Unfolded value of the first field of each of the names in `LISTED`, by lower-case name."""
     values: dict[bytes, bytes] = {}
-    for name, value in _LISTED_FIELD.findall(header):
+    for name, value in _CANDIDATE.findall(b"\n" + header):
         name = name.lower()
-        if name not in values:
+        if name in LISTED and name not in values:
             values[name] = unfold(value)
     return values
 
