@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import random
 import signal
@@ -355,6 +356,36 @@ async def test_it_collects_from_s3_as_well(s3: RunningS3, blobs: Blobs) -> None:
         assert await read(bucket, place) == octets
     await _nothing_is_left_over(bucket, kept)
     bucket.close()
+
+
+async def test_the_command_that_rotates_keys(blobs: Blobs, tmp_path: Path) -> None:
+    await keep(blobs, *(os.urandom(100) for _ in range(3)))
+    keys = [f"k2:{base64.b64encode(b'2' * 32).decode()}", f"k1:{base64.b64encode(bytes(32)).decode()}"]
+    (tmp_path / "keys").write_text("\n".join(keys))
+    environ = {
+        "PATH": os.environ.get("PATH", ""),
+        "DATABASE_URL": blobs.database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        "BLOB_URL": f"file://{tmp_path}",
+        "POSTROOM_ADMIN_TOKEN": "x",
+        "POSTROOM_SERVICE_TOKEN": "x",
+        "POSTROOM_BLOB_KEY_FILE": str(tmp_path / "keys"),
+    }
+
+    async def rewrapped(**changed: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "store_api.blobs.rewrap"]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=environ | changed, capture_output=True, text=True, timeout=60
+        )
+
+    assert (await rewrapped()).stdout == "3 data keys wrapped with 'k2'\n"
+    assert (await rewrapped()).stdout == "0 data keys wrapped with 'k2'\n"
+    lacking = await rewrapped(POSTROOM_BLOB_KEY=f"k3:{base64.b64encode(b'3' * 32).decode()}")
+    assert lacking.returncode == 1
+    assert "needs the master key 'k2'" in lacking.stderr
+    unset = await rewrapped(POSTROOM_BLOB_KEY="", POSTROOM_BLOB_KEY_FILE="")
+    assert unset.returncode == 1
+    assert "POSTROOM_BLOB_KEY is not set" in unset.stderr
+    assert {row.key_id for row in await do(blobs, "SELECT key_id FROM blob")} == {"k2"}
 
 
 # Killed between any two steps
