@@ -67,9 +67,9 @@ async def test_a_message_is_read_as_json(rest: aiohttp.ClientSession, store: Sto
     assert shown["remote_images_blocked"]
     assert shown["reply_to"] == [{"name": "", "address": "reply@x.test"}]
     assert {"name": "Subject", "value": "hé"} in shown["headers"]
-    assert [(part["part"], part["disposition"], part["name"]) for part in shown["parts"]] == [
-        ("1.2", "inline", ""),
-        ("2", "attachment", '€".html'),
+    assert [(part["part"], part["disposition"], part["name"], part["octets"]) for part in shown["parts"]] == [
+        ("1.2", "inline", "", 3),
+        ("2", "attachment", '€".html', 23),
     ]
     ReadMessage.model_validate(shown, strict=False, extra="forbid")
     async with rest.get(path, params={"remote_images": "true"}) as response:

@@ -24,7 +24,7 @@ from mail_proto.message.sections import find_part, section
 from mail_proto.message.structure import walk
 from mail_proto.message.summary import MessageSummary, summarize
 from mail_proto.message.text import searchable
-from mail_proto.message.transfer import Decoder, decoded
+from mail_proto.message.transfer import Decoder, decoded, decoded_length
 from mail_testkit import messages
 from mail_testkit.imap_values import read_value
 
@@ -120,6 +120,7 @@ def _check_texts(octets: bytes, summary: MessageSummary) -> None:
         pieces = [decoder.add(octets[at : at + 1_000]) for at in range(0, min(len(octets), 10_000), 1_000)]
         whole = b"".join(pieces) + decoder.end()
         assert whole == decoded(octets[:10_000], encoding), encoding
+        assert decoded_length(octets, 0, len(octets), encoding) == len(decoded(octets, encoding))
 
 
 def run(seed: int, seconds: float, checked: Callable[[bytes], None] = check) -> int:

@@ -6,6 +6,7 @@ import binascii
 from typing import Final
 
 _MAX_LINE_OCTETS: Final = 1_048_576
+_PIECE_OCTETS: Final = 1_048_576
 _NOT_BASE64: Final = bytes(
     octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
@@ -61,6 +62,15 @@ class Decoder:
         """The rest, when there are no more pieces."""
         rest, self._rest = self._rest, b""
         return decoded(rest, self._encoding)
+
+
+def decoded_length(octets: bytes, start: int, end: int, encoding: str) -> int:
+    """How many octets [start, end) has when it is decoded; with little in memory."""
+    if encoding not in ("base64", "quoted-printable"):
+        return end - start
+    decoder = Decoder(encoding)
+    pieces = (octets[at : min(at + _PIECE_OCTETS, end)] for at in range(start, end, _PIECE_OCTETS))
+    return sum(len(decoder.add(piece)) for piece in pieces) + len(decoder.end())
 
 
 def _uuencoded(octets: bytes) -> bytes:

@@ -14,7 +14,8 @@ from mail_proto.message.headers import decode, fields, first_values
 from mail_proto.message.html_text import html_text
 from mail_proto.message.leaves import Leaf, leaves
 from mail_proto.message.structure import Part
-from mail_proto.message.text import MAX_TEXT_OCTETS, decoded_text
+from mail_proto.message.text import MAX_TEXT_OCTETS, decoded_text, transfer_encoding
+from mail_proto.message.transfer import decoded_length
 from store_api.messages.listing import read_listed
 from store_api.messages.sanitising import sanitise
 
@@ -72,7 +73,7 @@ def read_item(row: Any, octets: bytes, root: Part, parts_path: str, *, remote_im
             "text": _text(octets, found),
             "html": html,
             "remote_images_blocked": blocked,
-            "parts": [_part(leaf, parts_path) for leaf in found if leaf.role in ("attachment", "inline")],
+            "parts": [_part(octets, leaf, parts_path) for leaf in found if leaf.role in ("attachment", "inline")],
         }
     )
 
@@ -111,13 +112,14 @@ def _html(octets: bytes, found: Sequence[Leaf], parts_path: str, remote_images: 
     return (None, False) if safe is None else (safe.html, safe.blocked)
 
 
-def _part(leaf: Leaf, parts_path: str) -> Json:
+def _part(octets: bytes, leaf: Leaf, parts_path: str) -> Json:
+    part, encoding = leaf.part, transfer_encoding(leaf.described.values)
     return {
         "part": leaf.path,
         "disposition": leaf.role,
         "name": leaf.name,
-        "media_type": leaf.part.media_type,
-        "encoded_octets": leaf.part.body_end - leaf.part.body_start,
+        "media_type": part.media_type,
+        "octets": decoded_length(octets, part.body_start, part.body_end, encoding),
         "content_id": leaf.content_id,
         "url": parts_path + leaf.path,
     }

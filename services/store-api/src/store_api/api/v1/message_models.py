@@ -71,7 +71,7 @@ class Part(BaseModel):
     disposition: Literal["attachment", "inline"]
     name: str = Field(description="a bare file name, or empty", examples=["plan.pdf"])
     media_type: str = Field(examples=["application/pdf"])
-    encoded_octets: int = Field(description="as it is in the message; decoded it is smaller", examples=[13210])
+    octets: int = Field(description="decoded, as it is read from `url`", examples=[9907])
     content_id: str = Field(description="Content-ID without brackets, or empty", examples=["logo@example.test"])
     url: str = Field(examples=[f"/v1/accounts/zoe@example.test/messages/{_ID}/parts/1.2"])
 
