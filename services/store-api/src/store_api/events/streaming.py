@@ -29,6 +29,9 @@ log = structlog.get_logger()
 # Of one process; each has a consumer at NATS.
 MAX_LISTENERS: Final = 100
 HEARTBEAT_S: Final = 15.0
+# What comes right behind an event is told together.
+BURST: Final = 100
+BURST_S: Final = 0.1
 # NATS forgets the consumer of a listener that is gone.
 INACTIVE_S: Final = 120.0
 
@@ -114,14 +117,18 @@ class EventStreams:
         end = time.monotonic() + for_s
         try:
             yield None
+            number, timeout_s, spoken = 1, HEARTBEAT_S, time.monotonic()
             while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
-                message = await self._next(subscription, min(left, HEARTBEAT_S))
-                if message is None:
+                messages = await self._fetched(subscription, number, min(left, timeout_s))
+                number, timeout_s = (BURST, BURST_S) if messages else (1, HEARTBEAT_S)
+                for message in messages:
+                    event = msgspec.json.decode(message.data, type=_Whose)
+                    if interest.wants(event):
+                        spoken = time.monotonic()
+                        yield Told(message.metadata.sequence.stream, event.type, message.data)
+                if time.monotonic() - spoken >= HEARTBEAT_S:
+                    spoken = time.monotonic()
                     yield None
-                    continue
-                event = msgspec.json.decode(message.data, type=_Whose)
-                if interest.wants(event):
-                    yield Told(message.metadata.sequence.stream, event.type, message.data)
         except (JetStreamError, nats.errors.Error, OSError) as error:
             log.info("events_stream_ended", error=repr(error))
         finally:
@@ -131,18 +138,18 @@ class EventStreams:
             except (nats.errors.Error, OSError):
                 log.debug("events_consumer_left")
 
-    async def _next(self, subscription: Any, timeout_s: float) -> Any:
-        """The next message; None: none came for a while, or the process stops.
+    async def _fetched(self, subscription: Any, number: int, timeout_s: float) -> list[Any]:
+        """Messages, once there are so many or the time is over; none when the process stops.
 
-        One by one, because nats-py waits for a batch to be full.
+        nats-py waits for a batch to be full: the first is asked for alone, more of a burst follow together.
         """
-        fetching = asyncio.ensure_future(subscription.fetch(1, timeout=timeout_s))
+        fetching = asyncio.ensure_future(subscription.fetch(number, timeout=timeout_s))
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({fetching, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return fetching.result()[0] if fetching.done() else None
+            return list(fetching.result()) if fetching.done() else []
         except (TimeoutError, nats.errors.TimeoutError):
-            return None
+            return []
         finally:
             for task in (fetching, closing):
                 task.cancel()
