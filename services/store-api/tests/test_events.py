@@ -162,6 +162,9 @@ async def test_health_names_the_parts(rest: aiohttp.ClientSession) -> None:
             break
         await asyncio.sleep(0.1)
     assert [part["name"] for part in health["parts"]] == ["postgres", "object-storage", "nats", "smtp-out"]
+    while {process["service"] for process in health["processes"]} < {"imap", "smtp-in", "smtp-out", "store-api"}:
+        async with rest.get("/v1/health") as response:
+            health = await response.json()
 
 
 async def test_the_audit_log_is_listed(rest: aiohttp.ClientSession, told_account: Any) -> None:

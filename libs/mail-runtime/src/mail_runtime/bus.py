@@ -7,16 +7,23 @@ raises BusUnavailable for JetStream, whose callers try again: Postgres is the re
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+
+from mail_runtime.contracts.subjects import PRESENCE, Present
 
 log = structlog.get_logger()
 
@@ -37,6 +44,7 @@ class Bus:
         self._dialling: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._on_connect: list[Callable[[], Awaitable[None]]] = []
+        self._present = Present(name, socket.gethostname(), os.getpid(), int(time.time()))
 
     async def __aenter__(self) -> Self:
         self._dialling = asyncio.create_task(self._dial(), name="bus-dial")
@@ -70,8 +78,13 @@ class Bus:
                 await asyncio.sleep(RECONNECT_WAIT_S)
                 self._client = Client()
                 continue
+            await self.subscribe(PRESENCE, self._answer_presence)
             await self._reconnected()
             return
+
+    async def _answer_presence(self, message: Msg) -> None:
+        if message.reply:
+            await self.publish(message.reply, msgspec.msgpack.encode(self._present))
 
     async def _error(self, error: Exception) -> None:
         log.info("bus_error", error=repr(error))
@@ -113,6 +126,27 @@ class Bus:
             return await self._client.subscribe(subject, cb=deliver)
         except (NatsError, OSError) as error:
             raise BusUnavailable(str(error)) from error
+
+    async def ask_all(self, subject: str, within_s: float) -> list[bytes]:
+        """What everybody answers who answers within that time. Raises BusUnavailable: not connected."""
+        if not self.connected:
+            raise BusUnavailable("not connected to NATS")
+        answers: list[bytes] = []
+
+        async def note(message: Msg) -> None:
+            answers.append(message.data)
+
+        inbox = self._client.new_inbox()
+        subscription = await self.subscribe(inbox, note)
+        try:
+            await self._client.publish(subject, b"", reply=inbox)
+            await asyncio.sleep(within_s)
+        except (NatsError, OSError) as error:
+            raise BusUnavailable(str(error)) from error
+        finally:
+            with contextlib.suppress(NatsError, OSError):
+                await subscription.unsubscribe()
+        return answers
 
     def jetstream(self) -> JetStreamContext:
         """JetStream of the present connection. Raises BusUnavailable."""

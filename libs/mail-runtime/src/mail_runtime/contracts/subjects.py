@@ -16,6 +16,19 @@ RELAY_CONSUMER: Final = "smtp-out"
 DIRECTORY_CHANGED: Final = "directory.changed"
 
 
+# Core, without payload: every process answers with a `Present`.
+PRESENCE: Final = "presence"
+
+
+class Present(msgspec.Struct, frozen=True):
+    """A process that is there; `since` is seconds since the epoch."""
+
+    service: str
+    host: str
+    pid: int
+    since: int
+
+
 class MailboxChanged(msgspec.Struct, frozen=True):
     """On `mailbox.<account>.<mailbox>`: the mailbox is now at `modseq`; fetch what changed."""
 

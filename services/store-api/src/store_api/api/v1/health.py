@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+import msgspec
 import nats.errors
 from fastapi import APIRouter, Response
 from nats.js.errors import Error as JetStreamError
@@ -15,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from mail_runtime.bus import BusUnavailable
 from mail_runtime.contracts.errors import Unavailable
-from mail_runtime.contracts.subjects import RELAY_CONSUMER, RELAY_STREAM
+from mail_runtime.contracts.subjects import PRESENCE, RELAY_CONSUMER, RELAY_STREAM, Present
 from store_api.api.access import Admin, TheStore
 from store_api.api.v1.common import ADMINISTRATION
 from store_api.db.engine import run
@@ -24,6 +26,8 @@ from store_api.store import Store
 router = APIRouter(tags=[ADMINISTRATION])
 
 CHECK_TIMEOUT_S: Final = 5.0
+# Within one data centre an answer takes a millisecond; a process that is busy somewhat longer.
+PRESENCE_S: Final = 0.5
 
 _WAITING: Final = """
 SELECT (SELECT count(*) FROM (SELECT FROM event LIMIT 100000) e) AS events,
@@ -43,16 +47,27 @@ class Part(BaseModel):
     detail: dict[str, Any] = Field(examples=[{"queued": 3}])
 
 
+class Process(BaseModel):
+    """A process that answered over NATS. POP3 doesn't use NATS, and isn't among them."""
+
+    service: str = Field(examples=["imap"])
+    host: str = Field(examples=["imap-7c9d"])
+    pid: int = Field(examples=[17])
+    since: datetime
+
+
 class Health(BaseModel):
     """`degraded`: mail is accepted and read, but sending or telling of changes waits; `down`: try again later."""
 
     status: Literal["ok", "degraded", "down"]
     parts: list[Part]
+    processes: list[Process]
 
 
 @router.get("/health", responses={200: {"description": "the parts, whether they are well or not"}})
 async def get_health(store: TheStore, actor: Admin, response: Response) -> Health:
     """Postgres, the object storage, NATS, and those who relay mail; what waits for each."""
+    processes = asyncio.create_task(_processes(store))
     parts = await asyncio.gather(
         _checked("postgres", lambda: _postgres(store)),
         _checked("object-storage", lambda: _object_storage(store)),
@@ -61,7 +76,23 @@ async def get_health(store: TheStore, actor: Admin, response: Response) -> Healt
     )
     response.headers["Cache-Control"] = "no-store"
     needed = all(part.ok for part in parts[:2])
-    return Health(status="ok" if all(p.ok for p in parts) else "degraded" if needed else "down", parts=list(parts))
+    status: Literal["ok", "degraded", "down"] = "down" if not needed else "degraded"
+    if all(part.ok for part in parts):
+        status = "ok"
+    return Health(status=status, parts=list(parts), processes=await processes)
+
+
+async def _processes(store: Store) -> list[Process]:
+    """Who is there, sorted; nobody while NATS is away."""
+    try:
+        answers = await store.publisher.bus.ask_all(PRESENCE, PRESENCE_S)
+    except BusUnavailable:
+        return []
+    present = [msgspec.msgpack.decode(answer, type=Present) for answer in answers]
+    return [
+        Process(service=each.service, host=each.host, pid=each.pid, since=datetime.fromtimestamp(each.since, UTC))
+        for each in sorted(present, key=lambda each: (each.service, each.host, each.pid))
+    ]
 
 
 async def _checked(name: str, check: Callable[[], Awaitable[dict[str, Any]]]) -> Part:
