@@ -41,15 +41,15 @@ KEPT_OCTETS: Final = 1 << 30
 MAX_CONTENT_OCTETS: Final = 262_144
 
 _WAITING: Final = """
-SELECT id, type, domain_id, account_id, content::text AS content, created_at FROM event
-ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED
+SELECT number, id, type, domain_id, account_id, content::text AS content, created_at FROM event
+ORDER BY number LIMIT :batch FOR UPDATE SKIP LOCKED
 """
 
 # Rows of `statistic` are touched in one order, so that replicas can't wait for each other. What belongs to no domain
 # is counted for the nil UUID.
 _PUBLISHED: Final = """
 WITH gone AS (
-    DELETE FROM event WHERE id = ANY (CAST(:ids AS uuid[]))
+    DELETE FROM event WHERE number = ANY (CAST(:numbers AS bigint[]))
     RETURNING id, type, domain_id, account_id, content, created_at
 ), wanted AS (
     INSERT INTO webhook_delivery (webhook_id, event_id, body)
@@ -104,7 +104,8 @@ class Publisher:
                 return 0
             bodies = [self._cloud_event(row) for row in rows]
             await self._publish(jetstream, rows, bodies)
-            await run(connection, _PUBLISHED, ids=[row.id for row in rows], bodies=bodies)
+            numbers, ids = [row.number for row in rows], [row.id for row in rows]
+            await run(connection, _PUBLISHED, numbers=numbers, ids=ids, bodies=bodies)
         return len(rows)
 
     async def _publish(self, jetstream: JetStreamContext, rows: Sequence[Any], bodies: Sequence[bytes]) -> None:

@@ -6,9 +6,10 @@ revision = "0007"
 down_revision = "0006"
 
 STATEMENTS = (
-    # Rows live from the commit until their event is in the stream.
+    # Rows live from the commit until their event is in the stream, in the order of their numbers.
     """CREATE TABLE event (
-        id uuid PRIMARY KEY,
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        id uuid NOT NULL,
         type text NOT NULL,
         domain_id uuid,
         account_id uuid,
