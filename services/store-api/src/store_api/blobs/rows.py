@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.blobs.metrics import BODY_OCTETS
 from store_api.blobs.writing import WrittenBlob
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 
 _INSERT: Final = """
 WITH packs AS (
@@ -47,7 +47,7 @@ async def insert_blobs(connection: AsyncConnection, written: Sequence[WrittenBlo
     live = dict.fromkeys(octets, 0)
     for blob in written:
         live[blob.object_key] += blob.stored_octets
-    await run(
+    await fetch(
         connection,
         _INSERT,
         packs=list(octets),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import CursorResult, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -18,6 +19,8 @@ from mail_runtime.contracts.errors import Conflict, Refused, StoreError, Unavail
 CONNECTIONS: Final = 16
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_S: Final = 20
+
+_PASSES: Final = "the database is busy or stopping; try again later"
 
 
 def async_url(url: str) -> str:
@@ -62,17 +65,21 @@ class Database:
 
 
 def _known(error: DBAPIError) -> StoreError | None:
-    """What the caller is told, by SQLSTATE (PostgreSQL, appendix A); None: a statement of ours is wrong."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+    """What the caller is told; None: a statement of ours is wrong."""
+    known = _known_state(str(getattr(error.orig, "sqlstate", None) or ""))
+    if known is None and (error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))):
+        return Unavailable(_PASSES)
+    return known
+
+
+def _known_state(state: str) -> StoreError | None:
+    """What the caller is told by SQLSTATE (PostgreSQL, appendix A)."""
     if state == "23505":
         return Conflict("it exists already")
     if state[:2] == "22":
         return Refused("a value can't be stored as text")
     # Broken off in mid-statement, stopping, deadlock, out of resources: all pass.
-    passes = state[:2] in {"08", "40", "53", "55", "57"}
-    if passes or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
-        return Unavailable("the database is busy or stopping; try again later")
-    return None
+    return Unavailable(_PASSES) if state[:2] in {"08", "40", "53", "55", "57"} else None
 
 
 # Statements are constants; parsing one for its names costs 0.1 ms.
@@ -82,3 +89,46 @@ _parsed: Final = lru_cache(maxsize=500)(text)
 async def run(connection: AsyncConnection, sql: str, **values: Any) -> CursorResult[*tuple[Any, ...]]:
     """Execute one statement with named values."""
     return await connection.execute(_parsed(sql), values)
+
+
+class Row(asyncpg.Record):  # type: ignore[misc]
+    """A row of `fetch`: by position, by name, or as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+class StatementFailed(SQLAlchemyError):
+    """A statement of ours is wrong, or a constraint forbids what it does."""
+
+
+async def fetch(connection: AsyncConnection, sql: str, **values: Any) -> list[Row]:
+    """Execute one hot statement with named values, by asyncpg itself on the same connection and transaction.
+
+    Measured for batches of 16 messages: 10 statements cost 6.5 ms of CPU through SQLAlchemy's execution, and a third of
+    that so. Raises Unavailable, Conflict, Refused, StatementFailed.
+    """
+    assert connection.sync_connection is not None
+    driver: Any = connection.sync_connection.connection.driver_connection
+    if not driver.is_in_transaction():
+        await run(connection, "SELECT 1")  # SQLAlchemy begins its transaction with its own first statement
+    statement, names = _positional(sql)
+    try:
+        rows: list[Row] = await driver.fetch(statement, *[values[name] for name in names], record_class=Row)
+    except asyncpg.PostgresError as error:
+        raise (_known_state(error.sqlstate or "") or StatementFailed(str(error))) from error
+    return rows
+
+
+@lru_cache(maxsize=500)
+def _positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with `$1` for the first name, and the names in that order."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${names.setdefault(found[1], len(names) + 1)}"
+
+    return _NAME.sub(number, sql), tuple(names)
+
+
+_NAME: Final = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)\b")

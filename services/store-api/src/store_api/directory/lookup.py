@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 
 Kind = Literal["alias", "list", "catch_all"]
 WhoMayPost = Literal["anyone", "members", "domain"]
@@ -104,7 +104,7 @@ async def find(connection: AsyncConnection, addresses: Collection[str]) -> dict[
     """What each address means."""
     asked = list(addresses)
     parts = [split(address) for address in asked]
-    rows = await run(
+    rows = await fetch(
         connection,
         _FIND,
         locals=[local for local, _, _, _ in parts],

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
 
 
@@ -39,7 +39,7 @@ async def record(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Write events; they happen if the transaction commits."""
     if not events:
         return
-    await run(
+    await fetch(
         connection,
         _RECORD,
         ids=[event.id for event in events],

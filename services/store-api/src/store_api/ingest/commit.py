@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.blobs.rows import insert_blobs
 from store_api.blobs.writing import WrittenBlob
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
 from store_api.events.outbox import Event, record
 from store_api.ingest import threads
@@ -146,13 +146,13 @@ def _fresh(groups: Sequence[Group], new: set[UUID]) -> list[int]:
 async def _lock(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Take the locks in the order that everybody does, and see whether all are there and have room."""
     wanted = {(target.account_id, target.mailbox_id) for _, _, target in rows}
-    locked = await run(
+    locked = await fetch(
         connection,
         _LOCK_MAILBOXES,
         accounts=[account_id for account_id, _ in wanted],
         mailboxes=[mailbox_id for _, mailbox_id in wanted],
     )
-    gone = frozenset(mailbox_id for _, mailbox_id in wanted) - set(locked.scalars())
+    gone = frozenset(mailbox_id for _, mailbox_id in wanted) - {row.id for row in locked}
     account_ids = {account_id for account_id, _ in wanted}
     rooms = await lock_room(connection, account_ids)
     fits = [rooms[target.account_id].takes(len(incoming.octets)) for _, incoming, target in rows if not gone]
@@ -165,7 +165,7 @@ async def _without_repeated(connection: AsyncConnection, rows: list[Row], result
     keyed = [(row, key) for row in rows if (key := row[1].key) is not None]
     if not keyed:
         return rows
-    found = await run(
+    found = await fetch(
         connection,
         _FIND_REPEATED,
         accounts=[target.account_id for (_, _, target), _ in keyed],
@@ -185,7 +185,7 @@ async def _insert_messages(
     threads_of = await threads.assign(
         connection, [(target.account_id, scanned[incoming.blob_id].references) for _, incoming, target in rows]
     )
-    inserted = await run(
+    inserted = await fetch(
         connection,
         _INSERT_MESSAGES,
         accounts=[target.account_id for _, _, target in rows],

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
 from store_api.ingest.incoming import Incoming, Outbound
 
@@ -34,8 +34,8 @@ async def known_transmissions(connection: AsyncConnection, ids: Collection[UUID]
     """Those that are stored already."""
     if not ids:
         return set()
-    rows = await run(connection, "SELECT id FROM transmission WHERE id = ANY (CAST(:ids AS uuid[]))", ids=list(ids))
-    return set(rows.scalars())
+    sql = "SELECT id FROM transmission WHERE id = ANY (CAST(:ids AS uuid[]))"
+    return {row.id for row in await fetch(connection, sql, ids=list(ids))}
 
 
 async def insert_transmissions(connection: AsyncConnection, messages: Sequence[Incoming]) -> set[UUID]:
@@ -43,7 +43,7 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
     envelopes = [(incoming, incoming.outbound) for incoming in messages if incoming.outbound is not None]
     if not envelopes:
         return set()
-    new = await run(
+    new = await fetch(
         connection,
         _INSERT_TRANSMISSIONS,
         ids=[outbound.transmission_id for _, outbound in envelopes],
@@ -53,7 +53,7 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
         octets=[len(incoming.octets) for incoming, _ in envelopes],
         utf8=[outbound.smtputf8 for _, outbound in envelopes],
     )
-    return set(new.scalars())
+    return {row.id for row in new}
 
 
 async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Outbound]) -> None:
@@ -61,7 +61,7 @@ async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Out
     deliveries = [(outbound, recipient) for outbound in envelopes for recipient in outbound.recipients]
     if not deliveries:
         return
-    await run(
+    await fetch(
         connection,
         _INSERT_DELIVERIES,
         ids=[uuid7() for _ in deliveries],

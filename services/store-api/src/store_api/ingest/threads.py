@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
 
 # Long discussions: the first reference names the thread, the last ones the branch.
@@ -55,13 +55,13 @@ async def assign(connection: AsyncConnection, messages: Sequence[tuple[UUID, tup
     keys = sorted({(account_id, reference) for account_id, found in messages for reference in found})
     if not keys:
         return [uuid7() for _ in messages]
-    rows = await run(connection, _KNOWN, accounts=[a for a, _ in keys], references=[r for _, r in keys])
+    rows = await fetch(connection, _KNOWN, accounts=[a for a, _ in keys], references=[r for _, r in keys])
     known: dict[Key, UUID] = {(row.account_id, row.reference): row.thread_id for row in rows}
     forest = _Forest(known)
     threads = [forest.join(account_id, found) for account_id, found in messages]
     new = {key: forest.thread(key) for key in keys if known.get(key) != forest.thread(key)}
     if new:
-        await run(
+        await fetch(
             connection,
             _REMEMBER,
             accounts=[account_id for account_id, _ in new],

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotFound, OverQuota
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database, fetch, run
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ async def read_room(connection: AsyncConnection, account_ids: Iterable[UUID]) ->
 
 async def _room(connection: AsyncConnection, account_ids: Iterable[UUID], *, lock: bool) -> dict[UUID, Room]:
     ids = sorted(set(account_ids))
-    rows = (await run(connection, _LOCK_USAGE if lock else _READ_USAGE, account_ids=ids)).all()
+    rows = await fetch(connection, _LOCK_USAGE if lock else _READ_USAGE, account_ids=ids)
     bounded = sorted({row.domain_id for row in rows if row.domain_is_bounded})
     domains: dict[UUID, Share] = {}
     if bounded:

@@ -15,6 +15,15 @@ STATEMENTS = (
     # How many parts are to be saved rather than read, as in `summary`; NULL: stored by an earlier version.
     "ALTER TABLE blob ADD COLUMN attachments integer",
     "CREATE INDEX blob_object ON blob (object_key)",
+    # Its own pglz took a third of what a message costs the database (docs/decisions/0012-what-a-message-costs.md).
+    """DO $$
+    BEGIN
+        IF 'lz4' = ANY (SELECT unnest(enumvals) FROM pg_settings WHERE name = 'default_toast_compression') THEN
+            ALTER TABLE blob ALTER COLUMN summary SET COMPRESSION lz4;
+        ELSE
+            ALTER TABLE blob ALTER COLUMN summary SET STORAGE EXTERNAL;
+        END IF;
+    END $$""",
     "CREATE INDEX blob_key ON blob (key_id, id) WHERE key_id IS NOT NULL",
     # Octets of an object in all, and of those that a blob still claims.
     """CREATE TABLE pack (
