@@ -59,6 +59,7 @@ class Dovecot:
 
     root: Path
     port: int
+    pid: int
     uid: int
     gid: int
 
@@ -115,7 +116,7 @@ def running(root: Path, users: Sequence[str], password: str, scheme: str, *, reu
     process = subprocess.Popen([dovecot, "-F", "-c", str(root / "dovecot.conf")])
     try:
         _wait(port, process, root)
-        yield Dovecot(root, port, owner.pw_uid, owner.pw_gid)
+        yield Dovecot(root, port, process.pid, owner.pw_uid, owner.pw_gid)
     finally:
         process.terminate()
         process.wait(START_TIMEOUT_S)
