@@ -153,6 +153,18 @@ async def test_filters(rest: aiohttp.ClientSession, store: StoreClient, account:
     assert await status_of(rest.get(url, params={"cursor": "tampered"})) == 400
 
 
+@pytest.mark.parametrize("received_at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_any_date_of_arrival_can_be_shown(rest: aiohttp.ClientSession, account: Any, received_at: str) -> None:
+    url = f"/v1/accounts/{account.address}/mailboxes/{account.inbox.id}/messages"
+    headers = {"Content-Type": "message/rfc822"}
+    async with rest.post(url, data=PLAIN, headers=headers, params={"received_at": received_at}) as response:
+        assert response.status == 201
+    (message,) = await items(rest, account)
+    assert message["received_at"][:4] == received_at[:4]
+    assert await items(rest, account, since=received_at) == [message]
+    assert await status_of(rest.get(f"/v1/accounts/{account.address}/messages/{message['id']}")) == 200
+
+
 @pytest.mark.parametrize("place", ["messages", "mailboxes/{}/messages"])
 async def test_pages(rest: aiohttp.ClientSession, store: StoreClient, account: Any, place: str) -> None:
     for number in range(5):

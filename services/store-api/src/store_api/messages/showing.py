@@ -23,6 +23,9 @@ from store_api.messages.sanitising import sanitise
 MAX_FIELDS: Final = 1_000
 MAX_ADDRESSES: Final = 1_000
 
+_FIRST_SECOND: Final = int(datetime.min.replace(tzinfo=UTC).timestamp())
+_LAST_SECOND: Final = int(datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp())
+
 Json = dict[str, Any]
 
 
@@ -79,7 +82,8 @@ def read_item(row: Any, octets: bytes, root: Part, parts_path: str, *, remote_im
 
 
 def _time(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """In years 1 to 9999: an INTERNALDATE with an offset can lie a day outside of what a datetime holds."""
+    return None if seconds is None else datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), UTC)
 
 
 def _addresses(listed: Sequence[tuple[str, str]]) -> list[Json]:
