@@ -38,9 +38,8 @@ _readers: Final = asyncio.Semaphore(READERS)
 # messages they name: 48 octets for each.
 _TUNE: Final = "SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)"
 
-_INDEXED: Final = (
-    """EXISTS (SELECT 1 FROM message_field f WHERE f.account_id = m.account_id AND f.blob_id = m.blob_id)"""
-)
+# Rows of `message_text` are narrow, and come and go with those of `message_field`.
+_INDEXED: Final = "EXISTS (SELECT 1 FROM message_text t WHERE t.account_id = m.account_id AND t.blob_id = m.blob_id)"
 _SCOPE: Final = """m.account_id = :account_id AND (CAST(:mailbox_id AS uuid) IS NULL OR m.mailbox_id = :mailbox_id)"""
 _COLUMNS: Final = """m.mailbox_id, m.uid, m.modseq, m.flags, m.internal_date, m.saved_date, m.email_id, m.thread_id,
 m.octets, m.blob_id"""
