@@ -23,6 +23,7 @@ from mail_proto.sasl import Offer, SaslFault, UnknownMechanism, decode_response
 from mail_runtime.auth import Exchange, offer
 from mail_runtime.contracts import errors as store_errors
 from mail_runtime.contracts.store import Principal
+from mail_runtime.listeners import Client
 from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
 
@@ -70,13 +71,11 @@ class Connection:
         writer: asyncio.StreamWriter,
         shared: Shared,
         tls: ssl.SSLContext | None,
-        *,
-        secure: bool,
+        client: Client,
     ) -> None:
         self._reader, self._writer, self._shared, self._tls = reader, writer, shared, tls
-        self._secure = secure
-        peer = writer.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else "unknown"
+        self._secure = client.is_secure
+        self._peer = client.address
         self._framing = Framing()
         self._session = Session(shared, self._send)
         self._logins = Logins(shared.settings.login_failure_delay_s, self._peer)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from imap.connection import Connection
 from imap.session import Shared
 from imap.settings import Settings
+from mail_runtime.accepting import balancer_networks
 from mail_runtime.listeners import Door, listening
 from mail_runtime.tls import server_context
 
@@ -21,5 +22,6 @@ def serve(settings: Settings, shared: Shared) -> AbstractAsyncContextManager[dic
         settings.bind,
         doors,
         settings.max_connections,
-        lambda reader, writer, is_secure: Connection(reader, writer, shared, tls, secure=is_secure),
+        lambda reader, writer, client: Connection(reader, writer, shared, tls, client),
+        balancer_networks(settings.proxy_protocol_from),
     )

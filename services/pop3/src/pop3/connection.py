@@ -22,6 +22,7 @@ from mail_proto.pop3.replies import ok
 from mail_proto.pop3.session import ServerSession, State
 from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse, Send, StartTls, Step, Update
 from mail_runtime.contracts.errors import StoreError
+from mail_runtime.listeners import Client
 from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
 from pop3.login import Logins
@@ -54,18 +55,16 @@ class Connection:
         writer: asyncio.StreamWriter,
         shared: Shared,
         tls: ssl.SSLContext | None,
-        *,
-        secure: bool,
+        client: Client,
     ) -> None:
         self._reader, self._writer, self._settings, self._tls = reader, writer, shared.settings, tls
-        peer = writer.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else "unknown"
+        self._peer = client.address
         settings = shared.settings
         self._logins = Logins(shared, self._peer, self._end)
         self._sasl = self._logins.offer(writer.get_extra_info("ssl_object"))
         self._session = ServerSession(
             Offer(settings.hostname, tls is not None, self._sasl.names, settings.login_delay_s),
-            is_secure=secure,
+            is_secure=client.is_secure,
             password_may_cross=settings.plaintext_login_on_loopback and is_loopback(self._peer),
         )
         self._login_deadline = asyncio.get_running_loop().time() + settings.login_timeout_s

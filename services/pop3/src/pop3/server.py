@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
+from mail_runtime.accepting import balancer_networks
 from mail_runtime.listeners import Door, listening
 from mail_runtime.tls import server_context
 from pop3.connection import Connection
@@ -21,5 +22,6 @@ def serve(settings: Settings, shared: Shared) -> AbstractAsyncContextManager[dic
         settings.bind,
         doors,
         settings.max_connections,
-        lambda reader, writer, is_secure: Connection(reader, writer, shared, tls, secure=is_secure),
+        lambda reader, writer, client: Connection(reader, writer, shared, tls, client),
+        balancer_networks(settings.proxy_protocol_from),
     )

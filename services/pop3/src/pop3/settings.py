@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mail_runtime.accepting import balancer_networks
 from mail_runtime.settings import SettingsError, setting
 
 
@@ -14,6 +15,11 @@ class Settings:
     service_token: str = setting("POSTROOM_SERVICE_TOKEN", "authenticates us to the store", secret=True)
     store_url: str = setting("POSTROOM_STORE_URL", "where the store is", "http://127.0.0.1:8080")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
+    proxy_protocol_from: str = setting(
+        "POSTROOM_PROXY_PROTOCOL_FROM",
+        "addresses or networks of balancers, whose connections begin with a PROXY header",
+        "",
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9103)
     pop3_port: int = setting("POSTROOM_POP3_PORT", "POP3 with STLS", 2110)
     pop3s_port: int = setting("POSTROOM_POP3S_PORT", "POP3 over TLS (RFC 8314)", 2995)
@@ -49,6 +55,7 @@ class Settings:
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
 
     def __post_init__(self) -> None:
+        balancer_networks(self.proxy_protocol_from)
         if self.lock not in {"exclusive", "shared"}:
             raise SettingsError(f"POSTROOM_POP3_LOCK={self.lock!r}: write exclusive or shared")
         if self.login_delay_s < 0 or self.login_timeout_s <= 0 or self.idle_timeout_s <= 0:

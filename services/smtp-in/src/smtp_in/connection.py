@@ -32,6 +32,7 @@ from mail_runtime.auth import Accounts, offer
 from mail_runtime.channel_binding import server_end_point
 from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Principal
+from mail_runtime.listeners import peer_address
 from mail_runtime.loopback import is_loopback
 from smtp_in import login, transfer
 from smtp_in.listener import Listener
@@ -93,7 +94,10 @@ class Connection(SMTP):
 
     line_length_limit = 65536  # of the stream's buffer: it holds twice that before reading pauses
 
-    def __init__(self, listener: Listener, shared: Shared, on_open: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, listener: Listener, shared: Shared, on_open: Any, loop: asyncio.AbstractEventLoop, client: str | None
+    ) -> None:
+        """`client`: its address where a balancer said it; None: it is who is connected."""
         super().__init__(None, hostname=shared.settings.hostname, loop=loop)
         self._listener, self._shared, self._on_open = listener, shared, on_open
         self._secure = listener.implicit_tls
@@ -101,7 +105,7 @@ class Connection(SMTP):
         self._errors = 0
         self._stopping = False
         self._refused = False
-        self._peer = ""
+        self._peer = client or ""
         self.session: Session = Session(loop)
         self.envelope: Envelope = Envelope()
 
@@ -111,8 +115,7 @@ class Connection(SMTP):
         """Called once: TLS that starts later changes the transport underneath (mail_runtime.starttls)."""
         asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = transport
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else "unknown"
+        self._peer = self._peer or peer_address(transport)
         self._wire = Wire(self._reader, self._writer)
         self._login = login.Login(
             self._shared.store, self._wire, self._peer, self._shared.settings.login_failure_delay_s

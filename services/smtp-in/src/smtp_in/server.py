@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
 
+from mail_runtime.accepting import accepting, balancer_networks
 from mail_runtime.connections import Connections
 from mail_runtime.tls import server_context
-from mail_runtime.workers import is_worker
 from smtp_in.connection import Connection, Shared
 from smtp_in.listener import Listener
 from smtp_in.settings import Settings
 
 log = structlog.get_logger()
 
-BACKLOG: Final = 1024
 # A message that is being stored may finish; the process ends within 10 s of SIGTERM.
 STOP_GRACE_S: Final = 8.0
 
@@ -47,23 +46,19 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
         connections.add(task, connection)
         return has_room
 
-    servers: list[asyncio.Server] = []
+    balancers = balancer_networks(settings.proxy_protocol_from)
     ports: dict[str, int] = {}
     try:
-        for listener in listeners(settings):
-            server = await loop.create_server(
-                lambda listener=listener: Connection(listener, shared, opened, loop),
-                settings.bind,
-                listener.port,
-                ssl=listener.tls if listener.implicit_tls else None,
-                backlog=BACKLOG,
-                reuse_port=is_worker() or None,
-            )
-            servers.append(server)
-            ports[listener.name] = server.sockets[0].getsockname()[1]
-        log.info("listening", bind=settings.bind, **ports)
-        yield ports
+        async with AsyncExitStack() as stack:
+            for listener in listeners(settings):
+                tls = listener.tls if listener.implicit_tls else None
+
+                def make(client: str | None, listener: Listener = listener) -> Connection:
+                    return Connection(listener, shared, opened, loop, client)
+
+                door = accepting(settings.bind, listener.port, tls, balancers, make)
+                ports[listener.name] = await stack.enter_async_context(door)
+            log.info("listening", bind=settings.bind, **ports)
+            yield ports
     finally:
-        for server in servers:
-            server.close()
         await connections.stop_all(STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mail_runtime.accepting import balancer_networks
 from mail_runtime.settings import setting
 
 
@@ -15,6 +16,11 @@ class Settings:
     store_url: str = setting("POSTROOM_STORE_URL", "where the store is", "http://127.0.0.1:8080")
     nats_url: str = setting("NATS_URL", "where NATS is: changes of the directory", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
+    proxy_protocol_from: str = setting(
+        "POSTROOM_PROXY_PROTOCOL_FROM",
+        "addresses or networks of balancers, whose connections begin with a PROXY header",
+        "",
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9101)
     smtp_port: int = setting("POSTROOM_SMTP_PORT", "mail from other servers (MX)", 2525)
     submission_port: int = setting("POSTROOM_SUBMISSION_PORT", "users' mail, STARTTLS (RFC 6409)", 2587)
@@ -38,3 +44,6 @@ class Settings:
         "POSTROOM_OAUTH_ISSUERS", "as at the store; when there are any, OAUTHBEARER and XOAUTH2 are offered", ""
     )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
+
+    def __post_init__(self) -> None:
+        balancer_networks(self.proxy_protocol_from)
