@@ -13,7 +13,7 @@ from bench.subjects.stack import Account, Figure, Stack, letters
 from mail_runtime.contracts.store import Transmission
 
 CALLERS: Final = 32
-ACCOUNTS: Final = 100
+ACCOUNTS: Final = 32
 GOALS: Final = {"file": 900.0, "s3": 700.0}
 WARM_UP_S: Final = 1.0
 
