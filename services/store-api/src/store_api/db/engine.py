@@ -76,6 +76,8 @@ def _known_state(state: str) -> StoreError | None:
     """What the caller is told by SQLSTATE (PostgreSQL, appendix A)."""
     if state == "23505":
         return Conflict("it exists already")
+    if state == "23503":
+        return Conflict("something that it belongs to was removed meanwhile; look again")
     if state[:2] == "22":
         return Refused("a value can't be stored as text")
     # Broken off in mid-statement, stopping, deadlock, out of resources: all pass.
