@@ -31,7 +31,8 @@ PRESENCE_S: Final = 0.5
 
 _WAITING: Final = """
 SELECT (SELECT count(*) FROM (SELECT FROM event LIMIT 100000) e) AS events,
-       (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM event) AS oldest_event_s,
+       coalesce((SELECT extract(epoch FROM now() - created_at) FROM event ORDER BY number LIMIT 1), 0)
+           AS oldest_event_s,
        (SELECT count(*) FROM delivery WHERE state = 'queued') AS queued,
        (SELECT count(*) FROM delivery WHERE state = 'queued' AND publish_after < now() - interval '1 minute') AS late,
        (SELECT count(*) FROM webhook_delivery WHERE state = 'waiting') AS webhook_deliveries
