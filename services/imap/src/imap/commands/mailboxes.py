@@ -1,45 +1,13 @@
-"""Commands on mailboxes (RFC 3501 §6.3): select, list, status, create, delete, rename, subscribe."""
+"""Commands on mailboxes (RFC 3501 §6.3): list, status, create, delete, rename, subscribe."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from imap.session import Done, Selected, Session, messages_of
+from imap.session import Done, Session
 from mail_proto.imap import listing, render
-from mail_proto.imap.commands import ListMailboxes, OnMailbox, Rename, Select, Status
+from mail_proto.imap.commands import ListMailboxes, OnMailbox, Rename, Status
 from mail_proto.imap.errors import Refused
-from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import ChangeMailbox, Mailbox
-
-NAMESPACE: Final = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
-
-
-async def select(session: Session, command: Select) -> Done:
-    """SELECT, EXAMINE. A failure leaves no mailbox selected (RFC 3501 §6.3.1)."""
-    session.unselect()
-    mailbox = await session.find_mailbox(command.mailbox)
-    # Watched before it is read: no change can fall between the two.
-    session.watch.mailbox_id = mailbox.id
-    session.watch.changed.clear()
-    changes = await session.store.changes(session.account_id, mailbox.id)
-    mailbox = changes.mailbox
-    view = View(messages_of(changes))
-    responses = [
-        view.flags_response(),
-        b"* %d EXISTS\r\n* 0 RECENT\r\n" % len(view),
-        b"* OK [UIDVALIDITY %d] uids are valid\r\n" % mailbox.uid_validity,
-        b"* OK [UIDNEXT %d] the next uid\r\n" % mailbox.uid_next,
-    ]
-    if (unseen := view.first_unseen()) is not None:
-        responses.append(b"* OK [UNSEEN %d] the first unseen\r\n" % unseen)
-    permanent = "()" if command.read_only else view.permanent_flags()
-    responses.append(b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % permanent.encode("ascii"))
-    await session.send(b"".join(responses))
-    session.selected = Selected(mailbox, command.read_only, view, mailbox.highest_modseq)
-    if command.read_only:
-        return Done("examining", "READ-ONLY")
-    return Done("selected", "READ-WRITE")
 
 
 async def list_mailboxes(session: Session, command: ListMailboxes) -> Done:

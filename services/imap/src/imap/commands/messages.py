@@ -1,4 +1,4 @@
-"""Commands that change messages: STORE, COPY, MOVE, EXPUNGE, CLOSE, APPEND."""
+"""Commands that change messages: STORE, COPY, MOVE, EXPUNGE, APPEND."""
 
 from __future__ import annotations
 
@@ -68,15 +68,6 @@ async def expunge(session: Session, command: Expunge) -> Done:
     await session.store.expunge(session.account_id, selected.mailbox.id, wire.Expunge(uids=uids))
     session.watch.changed.set()
     return Done("expunged")
-
-
-async def close(session: Session) -> Done:
-    """CLOSE: expunge without a word (RFC 3501 §6.4.2)."""
-    assert session.selected is not None, "checked by states.check_allowed"
-    if not session.selected.read_only:
-        await session.store.expunge(session.account_id, session.selected.mailbox.id, wire.Expunge())
-    session.unselect()
-    return Done("closed")
 
 
 async def append(session: Session, command: Append) -> Done:

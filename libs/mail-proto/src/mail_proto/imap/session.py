@@ -1,0 +1,199 @@
+"""The IMAP server session, without I/O (RFC 3501 §3).
+
+Octets go in at `receive`; out come steps (see `steps`): replies, and what needs TLS, a login or the store. Whoever owns
+the connection carries each out before it takes the next, and calls the method that the step names. Which lines are
+commands, which answer a challenge or end IDLE, what is allowed in which state, what is enabled and when the client has
+broken the rules too often: all of that is decided here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from mail_proto.imap import commands as c
+from mail_proto.imap.capabilities import Offer, capabilities
+from mail_proto.imap.errors import ImapFault, Refused, SyntaxFault, status
+from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Line, LiteralRefused
+from mail_proto.imap.states import State, check_allowed
+from mail_proto.imap.steps import Authenticate, Bye, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+
+# A client that breaks the rules more often is a program gone wrong, or searches for holes.
+MAX_FAULTS: Final = 20
+# RFC 4954 §4 names the risk for SMTP; four mistypings are human.
+MAX_FAILED_LOGINS: Final = 5
+NAMESPACE: Final = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+IDENTITY: Final = b'* ID ("name" "Postroom")\r\n'
+
+
+class Expects(enum.Enum):
+    """What the next line is."""
+
+    COMMAND = "a command"
+    RESPONSE = "a response to a challenge"
+    DONE = "the end of IDLE"
+
+
+class ServerSession:
+    """Feed it octets, carry out its steps, tell it what came of them."""
+
+    def __init__(self, offer: Offer, *, is_secure: bool, password_may_cross: bool) -> None:
+        self.state = State.NOT_AUTHENTICATED
+        self.is_secure = is_secure
+        self._offer, self._password_may_cross = offer, password_may_cross
+        self._framing = Framing()
+        self._expects, self._tag = Expects.COMMAND, b"*"
+        self._faults = self._failed_logins = 0
+
+    @property
+    def login_allowed(self) -> bool:
+        """May a password cross this connection now?"""
+        return self.is_secure or self._password_may_cross
+
+    def greeting(self) -> Reply:
+        """The first line (RFC 3501 §7.1.1)."""
+        text = f"{self._offer.hostname} Postroom is ready"
+        return Reply(status(b"*", b"OK", text, f"CAPABILITY {self.capabilities()}"))
+
+    def capabilities(self) -> str:
+        return capabilities(
+            self._offer,
+            is_secure=self.is_secure,
+            login_allowed=self.login_allowed,
+            is_logged_in=self.state is not State.NOT_AUTHENTICATED,
+        )
+
+    def receive(self, octets: bytes) -> Iterator[Step]:
+        """Yield the step of each line completed by `octets`; carry one out before taking the next."""
+        self._framing.feed(octets)
+        while True:
+            try:
+                event = self._framing.next_event()
+            except FramingLost as lost:
+                yield Bye(status(b"*", b"BYE", str(lost)))
+                return
+            match event:
+                case None:
+                    return
+                case ContinuationNeeded():
+                    yield Reply(b"+ go on\r\n")
+                case LiteralRefused(tag, is_append):
+                    yield self.failed(tag, self._literal_fault(is_append=is_append))
+                case Line(line):
+                    yield self._take(line)
+
+    def _literal_fault(self, *, is_append: bool) -> ImapFault:
+        if not is_append:
+            return SyntaxFault("the literal is too large")
+        if self.state is State.NOT_AUTHENTICATED:
+            return SyntaxFault(f"not allowed {self.state.value}")
+        return Refused("the message is too large", "TOOBIG")
+
+    def _take(self, line: bytes) -> Step:
+        expected, self._expects = self._expects, Expects.COMMAND
+        if expected is Expects.RESPONSE:
+            if line == b"*":
+                return self.failed(self._tag, SyntaxFault("cancelled"))
+            return SaslResponse(self._tag, line)
+        if expected is Expects.DONE:
+            if line.upper() != b"DONE":
+                return self.failed(self._tag, SyntaxFault("IDLE ends with DONE"))
+            return Reply(self.done(self._tag, "idled"))
+        try:
+            tag, command = c.parse_command(line)
+        except c.TaggedFault as fault:
+            return self.failed(fault.tag, fault.fault)
+        try:
+            check_allowed(self.state, command)
+            return self._answer(tag, command)
+        except ImapFault as fault:
+            return self.failed(tag, fault)
+
+    def _answer(self, tag: bytes, command: c.Command) -> Step:
+        """The step of a command that is allowed. Raises ImapFault."""
+        match command:
+            case c.Simple(name):
+                return self._simple(tag, name, command)
+            case c.Login(user, password):
+                self._check_privacy()
+                return LogIn(tag, user, password)
+            case c.Authenticate(mechanism, initial):
+                self._check_privacy()
+                return Authenticate(tag, mechanism, initial)
+            case c.Identify():
+                return Reply(IDENTITY + self.done(tag, "that is who we are"))
+            case c.Enable():
+                # Of what we offer nothing has to be enabled.
+                return Reply(b"* ENABLED\r\n" + self.done(tag, "nothing to enable"))
+            case _:
+                return Run(tag, command)
+
+    def _simple(self, tag: bytes, name: str, command: c.Command) -> Step:
+        match name:
+            case "CAPABILITY":
+                words = self.capabilities().encode("ascii")
+                return Reply(b"* CAPABILITY " + words + b"\r\n" + self.done(tag, "capabilities"))
+            case "NAMESPACE":
+                return Reply(NAMESPACE + self.done(tag, "namespaces"))
+            case "STARTTLS":
+                if self.is_secure or not self._offer.tls:
+                    raise SyntaxFault("TLS is active already" if self.is_secure else "TLS isn't offered here")
+                return StartTls(status(tag, b"OK", "begin TLS"))
+            case "LOGOUT":
+                return Bye(status(b"*", b"BYE", "logging out") + self.done(tag, "bye"))
+            case "IDLE":
+                self._expects, self._tag = Expects.DONE, tag
+                return Idle(b"+ idling\r\n")
+            case _:
+                return Run(tag, command)
+
+    def _check_privacy(self) -> None:
+        """Raises Refused (RFC 5530 §3)."""
+        if not self.login_allowed:
+            raise Refused("start TLS before you log in", "PRIVACYREQUIRED")
+
+    # What came of a step
+
+    def secured(self, mechanisms: tuple[str, ...]) -> None:
+        """TLS is up: forget all that came in clear (RFC 3501 §6.2.1). `mechanisms`: those that are offered now."""
+        self._offer = replace(self._offer, mechanisms=mechanisms)
+        self.is_secure = True
+        self._framing.clear()
+
+    def challenge(self, tag: bytes, base64: bytes) -> Reply:
+        """The next line is a response, not a command."""
+        self._expects, self._tag = Expects.RESPONSE, tag
+        return Reply(b"+ " + base64 + b"\r\n")
+
+    def logged_in(self, tag: bytes) -> Reply:
+        """The client is who it says: messages may be appended from now on."""
+        self.state = State.AUTHENTICATED
+        self._framing.max_append_octets = self._offer.append_limit
+        return Reply(self.done(tag, "logged in", f"CAPABILITY {self.capabilities()}"))
+
+    def login_failed(self, tag: bytes, fault: ImapFault) -> Reply | Bye:
+        """Wrong name or password; guessing ends with the connection."""
+        self._failed_logins += 1
+        reply = self.failed(tag, fault)
+        if self._failed_logins < MAX_FAILED_LOGINS:
+            return reply
+        return Bye(reply.octets + status(b"*", b"BYE", "too many failed logins"))
+
+    def opened(self, *, is_open: bool) -> None:
+        """A mailbox is selected now, or none is."""
+        self.state = State.SELECTED if is_open else State.AUTHENTICATED
+
+    def done(self, tag: bytes, text: str, code: str = "") -> bytes:
+        """The tagged OK of a command."""
+        if self.state is not State.NOT_AUTHENTICATED:
+            self._faults = 0
+        return status(tag, b"OK", text, code)
+
+    def failed(self, tag: bytes, fault: ImapFault) -> Reply | Bye:
+        """The tagged NO or BAD; too many of the latter end the session."""
+        self._faults += isinstance(fault, SyntaxFault)
+        if self._faults > MAX_FAULTS:
+            return Bye(fault.reply(tag) + status(b"*", b"BYE", "too many errors"))
+        return Reply(fault.reply(tag))

@@ -1,0 +1,101 @@
+"""Every transcript of `transcripts/` against a running Postroom; each has an account of its own."""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mail_testkit.clients import HOST, TIMEOUT_S, Rest, deliver
+from mail_testkit.running import RunningPostroom
+from mail_testkit.transcripts import Player, SocketPeer, parse, read
+
+PATHS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+MESSAGE = (
+    b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Fred Foobar <foobar@blurdybloop.example>\r\n"
+    b"Subject: %b\r\nTo: mooch@owatagu.example\r\nMessage-ID: <%b@blurdybloop.example>\r\n\r\nhello %b\r\n"
+)
+
+
+class Stage:
+    """What the `!` lines of a transcript do."""
+
+    def __init__(self, postroom: RunningPostroom) -> None:
+        self._postroom = postroom
+        self._rest = Rest(postroom)
+        self.user = self._rest.make_user()
+        plain = base64.b64encode(f"\0{self.user.address}\0{self.user.password}".encode()).decode()
+        captures = {"user": self.user.address, "password": self.user.password, "plain": plain}
+        captures |= {f"x{size}": "x" * size for size in (1_000, 60_000)}
+        self.player = Player(self._connect, self._actions(), captures)
+
+    def _actions(self) -> dict[str, Callable[..., None]]:
+        return {
+            "append": self._append,
+            "command": self._command,
+            "deliver": self._deliver,
+            "login": self._login,
+            "pipeline": self._pipeline,
+            "quota": self._quota,
+            "select": self._select,
+            "tls": self._start_tls,
+        }
+
+    def _connect(self, number: int) -> SocketPeer:
+        return SocketPeer(HOST, self._postroom.ports["imap"], timeout_s=TIMEOUT_S)
+
+    def _imap(self) -> imaplib.IMAP4:
+        client = imaplib.IMAP4(HOST, self._postroom.ports["imap"], timeout=TIMEOUT_S)
+        client.login(self.user.address, self.user.password)
+        return client
+
+    def _append(self, *subjects: str) -> None:
+        """Messages into INBOX, by somebody else's hand."""
+        with self._imap() as client:
+            for subject in subjects:
+                word = subject.encode()
+                assert client.append("INBOX", "", "", MESSAGE % (word, word, word))[0] == "OK"
+
+    def _command(self, mailbox: str, *words: str) -> None:
+        """A command of another client that has the mailbox open."""
+        with self._imap() as client:
+            client.select(mailbox)
+            tag = client._new_tag().decode()  # type: ignore[attr-defined]
+            client.send(f"{tag} {' '.join(words)}\r\n".encode())
+            while not (line := client.readline()).startswith(tag.encode()):
+                assert line
+            assert b" OK " in line, line
+
+    def _deliver(self, *subjects: str) -> None:
+        deliver(self._postroom, self.user, *(MESSAGE % ((word.encode(),) * 3) for word in subjects))
+
+    def _login(self, connection: str = "1") -> None:
+        lines = f"{connection}S: * OK {{_:.*}}\n{connection}C: in LOGIN {{user}} {{password}}\n"
+        self.player.go_on(parse("login", lines + f"{connection}S: in OK {{_:.*}}\n"))
+
+    def _select(self, mailbox: str = "INBOX", connection: str = "1") -> None:
+        lines = f"{connection}C: sel SELECT {mailbox}\n{connection}S: ...\n{connection}S: sel OK {{_:.*}}\n"
+        self.player.go_on(parse("select", lines))
+
+    def _pipeline(self, count: str, *words: str) -> None:
+        """So many commands in one go."""
+        self.player.peer().send("".join(f"p{at} {' '.join(words)}\r\n" for at in range(int(count))).encode())
+
+    def _quota(self, octets: str, messages: str) -> None:
+        body = {"quota_octets": int(octets), "quota_messages": int(messages)}
+        status, answer = self._rest.call("PATCH", f"/v1/accounts/{self.user.address}", body)
+        assert status == 200, answer
+
+    def _start_tls(self, connection: str = "1") -> None:
+        peer = self.player.peer(int(connection))
+        assert isinstance(peer, SocketPeer)
+        peer.start_tls(ssl.create_default_context(cafile=str(self._postroom.certificate)))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_transcript(path: Path, postroom: RunningPostroom) -> None:
+    Stage(postroom).player.play(read(path))
