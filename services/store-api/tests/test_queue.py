@@ -122,6 +122,9 @@ async def test_holding_releasing_and_cancelling(
     assert await states(rest, domain) == ["cancelled", "cancelled"]
     assert await act(rest, "retry", {"domain": domain}) == (200, {"changed": 0})
     assert (await act(rest, f"{uuid4()}/retry"))[0] == 404
+    async with rest.get("/v1/audit", params={"action": "queue.cancel", "limit": 1}) as response:
+        (noted,) = (await response.json())["items"]
+    assert noted["detail"] == {"changed": 2, "sender": account.address.upper()}
     assert (await act(rest, "cancel", {}))[0] == 422, "nobody cancels everything by an empty body"
 
 

@@ -6,6 +6,7 @@ runs) is left alone: what happens to it is the worker's to report.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 from uuid import UUID
 
@@ -34,8 +35,13 @@ _EFFECTS: Final[dict[Action, tuple[str, str]]] = {
 }
 
 
-async def act(database: Database, action: Action, selection: Selection) -> int:
-    """Returns how many deliveries it concerned.
+async def act(
+    database: Database,
+    action: Action,
+    selection: Selection,
+    note: Callable[[AsyncConnection, int], Awaitable[None]],
+) -> int:
+    """Returns how many deliveries it concerned. `note` writes down how many, in the transaction that does it.
 
     100,000 of them take seconds, so they come in statements of `BATCH`, each its own transaction. Raises Unavailable:
     a part may be done; repeating does the rest.
@@ -44,6 +50,8 @@ async def act(database: Database, action: Action, selection: Selection) -> int:
     while True:
         async with database.transaction() as connection:
             changed, last = await _act_after(connection, action, selection, after)
+            if changed:
+                await note(connection, changed)
         total += changed
         if last is None:
             return total

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, model_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store_api.api.access import DomainAdmin, TheStore
 from store_api.api.idempotency import Idempotent
@@ -135,9 +136,11 @@ async def post_action(store: TheStore, actor: DomainAdmin, action: Action, chose
         chosen.sender,
     )
     detail = chosen.model_dump(exclude_none=True, mode="json")
-    changed = await act(store.database, action, selection)
-    async with store.database.transaction() as connection:
+
+    async def note(connection: AsyncConnection, changed: int) -> None:
         await record(connection, actor.name, f"queue.{action}", "queue", actor.domain_id, changed=changed, **detail)
+
+    changed = await act(store.database, action, selection, note)
     store.dispatcher.wake()
     return Acted(changed=changed)
 
@@ -149,11 +152,13 @@ async def post_delivery_action(
     """Try now, hold, release or cancel one delivery. 409: a worker is sending it, or its state doesn't allow it."""
     async with store.database.transaction() as connection:
         row = await read_delivery(connection, actor.domain_id, delivery_id)
-    if not await act(store.database, action, Selection(actor.domain_id, ids=(delivery_id,))):
-        raise Refusal("conflict", f"what is {row.state} can't be changed so: {action}")
-    async with store.database.transaction() as connection:
+
+    async def note(connection: AsyncConnection, _: int) -> None:
         await record(
             connection, actor.name, f"queue.{action}", row.recipient, row.domain_id, delivery_id=str(delivery_id)
         )
+
+    if not await act(store.database, action, Selection(actor.domain_id, ids=(delivery_id,)), note):
+        raise Refusal("conflict", f"what is {row.state} can't be changed so: {action}")
     store.dispatcher.wake()
     return await get_delivery(store, actor, delivery_id)
