@@ -185,6 +185,8 @@ async def test_bad_imports_are_refused(rest: aiohttp.ClientSession) -> None:
         ([{"table": "domain", "row": {**new, "name": None}}], 422),
         ([{"table": "domain", "row": {**new, "id": 5}}], 422),
         ([{"table": "domain"}], 422),
+        ([{"table": "message", "row": {"account_id": str(uuid4()), "mailbox_id": str(uuid4()), "uid": 1}}], 422),
+        ([{"table": "message", "row": {"account_id": 1, "mailbox_id": "x", "uid": 1}}], 400),
         ([{"format": "other"}], 422),
         ([{"table": "domain", "row": new}, {"table": "message", "row": []}], 422),
     ]:

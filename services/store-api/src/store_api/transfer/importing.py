@@ -134,12 +134,21 @@ def _insert_sql(name: str, columns: tuple[str, ...]) -> str:
 
 
 async def _lock_mailboxes(connection: AsyncConnection, rows: Sequence[dict[str, msgspec.Raw]]) -> None:
-    ids = {msgspec.json.decode(row["mailbox_id"], type=UUID) for row in rows}
-    await run(
+    """Lock the mailboxes of messages, as everybody does who adds some. Raises Refused: one isn't there."""
+    wanted = {
+        (msgspec.json.decode(row["account_id"], type=UUID), msgspec.json.decode(row["mailbox_id"], type=UUID))
+        for row in rows
+    }
+    locked = await run(
         connection,
-        "SELECT FROM mailbox WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY account_id, id FOR UPDATE",
-        ids=list(ids),
+        "SELECT account_id, id FROM mailbox WHERE (account_id, id) IN ("
+        " SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:mailboxes AS uuid[])))"
+        " ORDER BY account_id, id FOR UPDATE",
+        accounts=[account for account, _ in wanted],
+        mailboxes=[mailbox for _, mailbox in wanted],
     )
+    if wanted - {(row.account_id, row.id) for row in locked}:
+        raise Refused("a message's mailbox isn't there: import that first")
 
 
 async def _count(connection: AsyncConnection, rows: Sequence[Any]) -> int:
