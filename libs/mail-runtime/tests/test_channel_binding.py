@@ -16,11 +16,10 @@ from postroom_cli.launcher.certificate import kept_certificate
 
 async def _bindings(certificate: Path, key: Path, version: ssl.TLSVersion) -> tuple[dict[str, bytes], ssl.SSLObject]:
     """The server's bindings and the client's side of one connection."""
-    end_point = server_end_point(str(certificate))
     found: asyncio.Future[dict[str, bytes]] = asyncio.get_running_loop().create_future()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        found.set_result(channel_bindings(writer.get_extra_info("ssl_object"), end_point))
+        found.set_result(channel_bindings(writer.get_extra_info("ssl_object")))
         await reader.read()
         writer.close()
 
@@ -57,7 +56,7 @@ async def test_tls_1_3_has_none_that_clients_expect(tmp_path: Path) -> None:
 
 def test_without_tls_there_is_nothing_to_bind_to() -> None:
     assert server_end_point("") == b""
-    assert channel_bindings(None, b"") == {}
+    assert channel_bindings(None) == {}
 
 
 def test_a_file_without_certificate(tmp_path: Path) -> None:

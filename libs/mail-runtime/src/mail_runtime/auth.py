@@ -15,14 +15,14 @@ from mail_runtime.contracts.errors import AuthenticationFailed
 NONCE_OCTETS: Final = 18
 
 
-def offer(tls: ssl.SSLObject | None, end_point: bytes, oauth_issuers: str) -> sasl.Offer:
+def offer(tls: ssl.SSLObject | None, oauth_issuers: str) -> sasl.Offer:
     """What a connection on which passwords may cross offers.
 
-    `end_point` as in `channel_binding`; `oauth_issuers` as in the setting, the first of them is named to clients.
+    `oauth_issuers` as in the setting; the first of them is named to clients.
     """
     first = oauth_issuers.partition(",")[0].strip().rstrip("/")
     configuration = f"{first}/.well-known/openid-configuration" if first else ""
-    return sasl.Offer(channel_bindings(tls, end_point), configuration)
+    return sasl.Offer(channel_bindings(tls), configuration)
 
 
 class Accounts(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Protocol, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -29,14 +30,22 @@ def server_end_point(certificate: str) -> bytes:
     return found.fingerprint(algorithm)
 
 
-def channel_bindings(tls: ssl.SSLObject | None, end_point: bytes) -> dict[str, bytes]:
-    """Name → data of what this connection has; empty without TLS, and with TLS 1.3.
+class HasEndPoint(Protocol):
+    """The context of a server (`mail_runtime.tls.ServerContext`)."""
 
-    `end_point` is of the certificate that the connection was opened with: take it when that one is loaded.
+    end_point: bytes
+
+
+def channel_bindings(tls: ssl.SSLObject | None) -> dict[str, bytes]:
+    """Name → data of what this server's connection has; empty without TLS, and with TLS 1.3.
+
+    A client that opens its connection before the certificate changes, and logs in after that, is told that the binding
+    is wrong, and connects again.
     """
     if tls is None or tls.version() != "TLSv1.2":
         return {}
-    bindings = {"tls-server-end-point": end_point}
+    context = cast(HasEndPoint, tls.context)
+    bindings = {"tls-server-end-point": context.end_point}
     unique = tls.get_channel_binding("tls-unique")
     if unique:
         bindings["tls-unique"] = unique

@@ -11,7 +11,6 @@ from imap.settings import Settings
 from imap.watches import Watches
 from mail_runtime import logs
 from mail_runtime.bus import Bus
-from mail_runtime.channel_binding import server_end_point
 from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
@@ -25,7 +24,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         Bus(settings.nats_url, "imap") as bus,
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        shared = Shared(settings, store, contents, Watches(bus), server_end_point(settings.tls_certificate))
+        shared = Shared(settings, store, contents, Watches(bus))
         async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
             await stopping.wait()
 

@@ -69,7 +69,7 @@ class Connection:
         self._peer = client.address
         self._out = bytearray()
         settings = shared.settings
-        self._sasl = offer(writer.get_extra_info("ssl_object"), shared.end_point, settings.oauth_issuers)
+        self._sasl = offer(writer.get_extra_info("ssl_object"), settings.oauth_issuers)
         self._protocol = ServerSession(
             Offer(settings.hostname, tls is not None, self._sasl.names, settings.max_message_octets),
             is_secure=client.is_secure,
@@ -217,7 +217,7 @@ class Connection:
         self._out.clear()
         await upgrade(self._reader, self._writer, self._tls)
         tls = self._writer.get_extra_info("ssl_object")
-        self._sasl = offer(tls, self._shared.end_point, self._shared.settings.oauth_issuers)
+        self._sasl = offer(tls, self._shared.settings.oauth_issuers)
         self._protocol.secured(self._sasl.names)
 
     async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:

@@ -20,13 +20,12 @@ Send = Callable[[bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all connections of the process use together. `end_point`: of the certificate (`channel_binding`)."""
+    """What all connections of the process use together."""
 
     settings: Settings
     store: StoreClient
     contents: Contents
     watches: Watches
-    end_point: bytes = b""
 
 
 @dataclass(slots=True)

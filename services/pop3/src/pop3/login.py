@@ -39,7 +39,7 @@ class Logins:
 
     def offer(self, tls: ssl.SSLObject | None) -> Offer:
         """The mechanisms of a connection on which passwords may cross."""
-        return offer(tls, self._shared.end_point, self._shared.settings.oauth_issuers)
+        return offer(tls, self._shared.settings.oauth_issuers)
 
     async def with_password(self, name: str, password: str) -> OpenedMaildrop:
         """Raises LoginRefused, after a pause; InUse, LoginTooSoon, PermanentFailure; TooManyLogins, Unavailable."""

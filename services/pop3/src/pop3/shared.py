@@ -17,6 +17,4 @@ class Shared:
     settings: Settings
     store: StoreClient
     locks: Locks
-    # Of the certificate, for channel binding (RFC 5929 §4); empty: none.
-    end_point: bytes = b""
     ahead: Budget = field(default_factory=Budget)

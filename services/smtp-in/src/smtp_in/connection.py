@@ -29,7 +29,6 @@ from mail_proto.smtp.errors import (
 )
 from mail_proto.smtp.replies import Reply
 from mail_runtime.auth import Accounts, offer
-from mail_runtime.channel_binding import server_end_point
 from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Principal
 from mail_runtime.listeners import peer_address
@@ -86,7 +85,6 @@ class Shared:
     def __init__(self, settings: Settings, store: Store, recipients: Recipients) -> None:
         self.settings, self.store, self.recipients = settings, store, recipients
         self.budget = MemoryBudget(settings.max_buffered_octets)
-        self.end_point = server_end_point(settings.tls_certificate)
 
 
 class Connection(SMTP):
@@ -239,7 +237,7 @@ class Connection(SMTP):
 
     @property
     def _offer(self) -> Offer:
-        return offer(self._wire.tls, self._shared.end_point, self._shared.settings.oauth_issuers)
+        return offer(self._wire.tls, self._shared.settings.oauth_issuers)
 
     @property
     def _login_allowed(self) -> bool:

@@ -11,7 +11,7 @@ import structlog
 
 from mail_runtime.accepting import accepting, balancer_networks
 from mail_runtime.connections import Connections
-from mail_runtime.tls import server_context
+from mail_runtime.tls import ServerContext, reloading, server_context
 from smtp_in.connection import Connection, Shared
 from smtp_in.listener import Listener
 from smtp_in.settings import Settings
@@ -22,9 +22,8 @@ log = structlog.get_logger()
 STOP_GRACE_S: Final = 8.0
 
 
-def listeners(settings: Settings) -> list[Listener]:
-    """The doors that these settings open. Raises OSError, ssl.SSLError: the certificate can't be used."""
-    tls = server_context(settings.tls_certificate, settings.tls_key)
+def listeners(settings: Settings, tls: ServerContext | None) -> list[Listener]:
+    """The doors that these settings open."""
     doors = [
         Listener("mx", settings.smtp_port, tls),
         Listener("submission", settings.submission_port, tls, submission=True),
@@ -37,7 +36,11 @@ def listeners(settings: Settings) -> list[Listener]:
 
 @asynccontextmanager
 async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, int]]:
-    """Listen while the block runs; yields the port of each listener by name (port 0 takes a free one)."""
+    """Listen while the block runs; yields the port of each listener by name (port 0 takes a free one).
+
+    Raises OSError, ssl.SSLError: a port, or the certificate can't be used.
+    """
+    context = server_context(settings.tls_certificate, settings.tls_key)
     loop = asyncio.get_running_loop()
     connections = Connections(settings.max_connections)
 
@@ -49,8 +52,8 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
     balancers = balancer_networks(settings.proxy_protocol_from)
     ports: dict[str, int] = {}
     try:
-        async with AsyncExitStack() as stack:
-            for listener in listeners(settings):
+        async with reloading(context), AsyncExitStack() as stack:
+            for listener in listeners(settings, context):
                 tls = listener.tls if listener.implicit_tls else None
 
                 def make(client: str | None, listener: Listener = listener) -> Connection:
