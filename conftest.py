@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
+from postroom_cli.launcher.config import free_port
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,7 @@ def postroom() -> Iterator[RunningPostroom]:
             POSTROOM_RETRY_FIRST_S="1",
             POSTROOM_LOGIN_FAILURE_DELAY_S="0.05",
             POSTROOM_WEBHOOKS_PRIVATE="1",
+            POSTROOM_PUBLIC_PORT=str(free_port()),
         ) as system,
     ):
         yield system

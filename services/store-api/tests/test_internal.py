@@ -7,6 +7,7 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 import pytest
+from yarl import URL
 
 from mail_testkit.running import RunningPostroom
 
@@ -49,3 +50,18 @@ async def test_it_is_not_described(postroom: RunningPostroom) -> None:
         paths = (await response.json())["paths"]
     assert paths
     assert not [path for path in paths if path.startswith("/internal")]
+
+
+async def test_the_public_port_has_the_api_alone(postroom: RunningPostroom) -> None:
+    service = {"Authorization": f"Bearer {postroom.service_token}"}
+    admin = {"Authorization": f"Bearer {postroom.admin_token}"}
+    for path in ("/internal/ready", "/internal/resolve", "//internal/ready", "/v1/../internal/ready"):
+        # What it claims to have asked for changes nothing.
+        for host in ({}, {"Host": postroom.api_url.removeprefix("http://")}):
+            url = URL(postroom.public_url + path, encoded=True)
+            async with aiohttp.request("GET", url, headers=service | host) as response:
+                assert response.status == 404, path
+    async with aiohttp.request("GET", f"{postroom.public_url}/v1/domains", headers=admin) as response:
+        assert response.status == 200
+    async with aiohttp.request("GET", f"{postroom.api_url}/internal/ready", headers=service) as response:
+        assert response.status == 204

@@ -34,6 +34,9 @@ class RunningPostroom:
         self.data = system.config.data
         self.domain = system.config.domain
         self.api_url = system.plan.api_url
+        # The API without /internal; empty unless POSTROOM_PUBLIC_PORT is set.
+        public_port = system.config.environ.get("POSTROOM_PUBLIC_PORT")
+        self.public_url = f"http://{self.host}:{public_port}" if public_port else ""
         self.database_url = system.plan.database_url
         self.nats_url = system.plan.nats_url
         self.admin_token = system.plan.admin_token

@@ -75,7 +75,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
             await store.close()
 
 
-async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.socket) -> None:
+async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[socket.socket]) -> None:
     await _prepare(store)
     server = _Server(
         uvicorn.Config(
@@ -104,7 +104,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
             group.create_task(store.retention.run(), name="retention"),
             group.create_task(store.collector.run(), name="collector"),
         ]
-        serving = group.create_task(server.serve(sockets=[listener]), name="http")
+        serving = group.create_task(server.serve(sockets=listeners), name="http")
         await stopping.wait()
         store.streams.close()
         server.should_exit = True
@@ -115,9 +115,10 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listener: socket.s
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set; requests under way are finished."""
-    listener = socket.create_server((settings.bind, settings.port), backlog=BACKLOG, reuse_port=is_worker())
+    ports = [settings.port, settings.public_port] if settings.public_port else [settings.port]
+    listeners = [socket.create_server((settings.bind, port), backlog=BACKLOG, reuse_port=is_worker()) for port in ports]
     async with _opened(settings) as store, admin_server(settings.bind, settings.admin_port, store.ready):
-        serving = asyncio.create_task(_serve_until(stopping, store, listener), name="serve")
+        serving = asyncio.create_task(_serve_until(stopping, store, listeners), name="serve")
         waiting = asyncio.create_task(stopping.wait(), name="stopping")
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

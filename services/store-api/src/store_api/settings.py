@@ -50,6 +50,9 @@ class Settings:
     nats_url: str = setting("NATS_URL", "where NATS is", "nats://127.0.0.1:4222")
     bind: str = setting("POSTROOM_BIND", "address to listen on", "127.0.0.1")
     port: int = setting("POSTROOM_API_PORT", "port of the REST API", 8080)
+    public_port: int = setting(
+        "POSTROOM_PUBLIC_PORT", "one more port, on which /internal isn't there: for the outside; 0: none", 0
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "port of health and metrics", 9105)
     hostname: str = setting("POSTROOM_HOSTNAME", "name that bounces are sent from", "localhost")
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")

@@ -78,7 +78,7 @@ class InternalFace:
         self._root = _tree(router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX) or self._is_public(scope):
             await self._outer(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -89,6 +89,11 @@ class InternalFace:
         except Exception as error:
             response = await answer(request, error)
         await response(scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        """Did it come in by the port for the outside? The socket says so, nothing that a client sends."""
+        port = self._store.settings.public_port
+        return port != 0 and scope["server"][1] == port
 
     async def _answer(self, request: Request) -> Response:
         given = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
