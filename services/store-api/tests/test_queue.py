@@ -205,3 +205,27 @@ async def test_recipients_that_do_not_exist_are_suppressed_where_the_domain_want
     async with rest.get(f"/v1/domains/{ours}/suppressions") as response:
         listed = (await response.json())["items"]
     assert [(item["address"], item["reason"]) for item in listed] == [(f"a@{domain}", "bounced: 550 no such user")]
+
+
+@pytest.mark.usefixtures("no_relay")
+async def test_what_the_sender_asked_about_notifications_reaches_the_relay(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str
+) -> None:
+    asked = wire.DsnRequest(notify=["success", "delay"], orcpt=f"rfc822;A@{domain}")
+    sent = wire.Transmission(
+        id=uuid4(),
+        reverse_path=account.address,
+        recipients=[f"a@{domain}", f"b@{domain}"],
+        submitted_by=account.id,
+        ret="hdrs",
+        envid="QQ314159",
+        dsn={f"a@{domain}": asked},
+    )
+    await store.accept(sent, MESSAGE)
+    delivery_ids = [UUID(item["id"]) for item in await queued(rest, domain)]
+    claim = await store.claim(wire.ClaimDeliveries(delivery_ids=delivery_ids, lease=uuid4(), lease_s=60))
+    assert (claim.ret, claim.envid) == ("hdrs", "QQ314159")
+    assert {d.recipient: (d.notify, d.orcpt) for d in claim.deliveries} == {
+        f"a@{domain}": (["success", "delay"], f"rfc822;A@{domain}"),
+        f"b@{domain}": (None, ""),
+    }

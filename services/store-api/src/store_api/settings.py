@@ -62,6 +62,9 @@ class Settings:
     queue_lifetime_s: float = setting(
         "POSTROOM_QUEUE_LIFETIME_S", "how long sending is tried (RFC 5321 §4.5.4.1: 4-5 days)", 432_000.0
     )
+    queue_delay_notice_s: float = setting(
+        "POSTROOM_QUEUE_DELAY_NOTICE_S", "after so long the sender is told, once, that it takes longer", 14_400.0
+    )
     tombstone_days: int = setting(
         "POSTROOM_TOMBSTONE_DAYS", "a client that was away for longer reads its mailboxes anew", 30
     )

@@ -59,7 +59,12 @@ class Store:
         issuers = Issuers(self.settings.issuer_urls, self.settings.oauth_audience)
         self.logins = Logins(self.database, self.passwords, issuers)
         secret = self.settings.srs_secret or f"srs {self.settings.service_token}"
-        self.rules = Rules(Srs(secret.encode()), self.settings.hostname, self.settings.queue_lifetime_s)
+        self.rules = Rules(
+            Srs(secret.encode()),
+            self.settings.hostname,
+            self.settings.queue_lifetime_s,
+            self.settings.queue_delay_notice_s,
+        )
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)
         self.indexer.give_way = self.coalescer.pace.give_way
         self.retries = Retries(self.settings.retry_first_s)

@@ -8,25 +8,35 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_runtime.contracts.store import DsnRequest
 from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
 from store_api.ingest.incoming import Incoming, Outbound
 
+_NOTHING_ASKED: Final = DsnRequest()
+
 _INSERT_TRANSMISSIONS: Final = """
-INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8)
+INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8, ret, envid)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:paths AS text[]),
-                     CAST(:blobs AS uuid[]), CAST(:octets AS bigint[]), CAST(:utf8 AS boolean[]))
+                     CAST(:blobs AS uuid[]), CAST(:octets AS bigint[]), CAST(:utf8 AS boolean[]),
+                     CAST(:rets AS text[]), CAST(:envids AS text[]))
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
 
 _INSERT_DELIVERIES: Final = """
-INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, account_id, domain_id)
-SELECT id, transmission_id, recipient, domain, now() + make_interval(secs => lifetime), account_id, domain_id
+INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, delay_at, account_id, domain_id, notify,
+                      orcpt)
+SELECT id, transmission_id, recipient, domain,
+       now() + make_interval(secs => coalesce(r.lifetime_s, lifetime)),
+       now() + make_interval(secs => coalesce(r.delay_notice_s, delay)),
+       account_id, domain_id, string_to_array(notify, ' '), orcpt
 FROM unnest(CAST(:ids AS uuid[]), CAST(:transmissions AS uuid[]), CAST(:recipients AS text[]),
-            CAST(:domains AS text[]), CAST(:lifetimes AS float8[]), CAST(:account_ids AS uuid[]),
-            CAST(:domain_ids AS uuid[]))
-     AS t (id, transmission_id, recipient, domain, lifetime, account_id, domain_id)
+            CAST(:domains AS text[]), CAST(:lifetimes AS float8[]), CAST(:delays AS float8[]),
+            CAST(:account_ids AS uuid[]), CAST(:domain_ids AS uuid[]), CAST(:notifies AS text[]),
+            CAST(:orcpts AS text[]))
+     AS t (id, transmission_id, recipient, domain, lifetime, delay, account_id, domain_id, notify, orcpt)
+LEFT JOIN remote_domain r ON r.name = t.domain
 """
 
 
@@ -52,6 +62,8 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
         blobs=[incoming.blob_id for incoming, _ in envelopes],
         octets=[len(incoming.octets) for incoming, _ in envelopes],
         utf8=[outbound.smtputf8 for _, outbound in envelopes],
+        rets=[outbound.ret for _, outbound in envelopes],
+        envids=[outbound.envid for _, outbound in envelopes],
     )
     return {row.id for row in new}
 
@@ -61,6 +73,7 @@ async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Out
     deliveries = [(outbound, recipient) for outbound in envelopes for recipient in outbound.recipients]
     if not deliveries:
         return
+    asked = [outbound.dsn.get(recipient, _NOTHING_ASKED) for outbound, recipient in deliveries]
     await fetch(
         connection,
         _INSERT_DELIVERIES,
@@ -70,5 +83,8 @@ async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Out
         domains=[recipient.rpartition("@")[2].lower() for _, recipient in deliveries],
         lifetimes=[outbound.lifetime_s for outbound, _ in deliveries],
         account_ids=[outbound.account_id for outbound, _ in deliveries],
+        delays=[outbound.delay_notice_s for outbound, _ in deliveries],
         domain_ids=[outbound.domain_id for outbound, _ in deliveries],
+        notifies=[None if request.notify is None else " ".join(request.notify) for request in asked],
+        orcpts=[request.orcpt for request in asked],
     )

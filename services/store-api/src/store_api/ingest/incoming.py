@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from mail_proto.message.summary import summarize
-from mail_runtime.contracts.store import Summary
+from mail_runtime.contracts.store import DsnRequest, Ret, Summary
 from store_api.blobs import Octets
 from store_api.blobs.writing import Body
 from store_api.db.ids import uuid7
@@ -32,7 +32,8 @@ class Target:
 class Outbound:
     """The envelope of a message, and those of its recipients who are elsewhere.
 
-    `account_id` and `domain_id`: whose mail it is, and whose suppression list counts.
+    `account_id` and `domain_id`: whose mail it is, and whose suppression list counts. `dsn`: what was asked about
+    notifications, by recipient.
     """
 
     transmission_id: UUID
@@ -41,7 +42,11 @@ class Outbound:
     recipients: tuple[str, ...]
     smtputf8: bool
     lifetime_s: float
+    delay_notice_s: float
     domain_id: UUID | None = None
+    ret: Ret = ""
+    envid: str = ""
+    dsn: Mapping[str, DsnRequest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -30,6 +30,7 @@ class Rules:
     srs: Srs
     hostname: str
     lifetime_s: float
+    delay_notice_s: float
 
 
 Plan = Group | StoreError
@@ -146,4 +147,18 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
     recipients = tuple(draft.leaving.get(path, ()))
     smtputf8 = draft.arrived.transmission.smtputf8 or not all(address.isascii() for address in recipients)
     account_id = path[-1].account_id if path else submitter.id if submitter else None
-    return Outbound(identifier, account_id, reverse_path, recipients, smtputf8, rules.lifetime_s, draft.domain_of(path))
+    sent = draft.arrived.transmission
+    outbound = Outbound(
+        identifier,
+        account_id,
+        reverse_path,
+        recipients,
+        smtputf8,
+        rules.lifetime_s,
+        rules.delay_notice_s,
+        draft.domain_of(path),
+    )
+    if path:
+        # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).
+        return outbound
+    return replace(outbound, ret=sent.ret, envid=sent.envid, dsn=sent.dsn)

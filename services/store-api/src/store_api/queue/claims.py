@@ -20,7 +20,7 @@ UPDATE delivery SET
 WHERE id IN (SELECT id FROM delivery WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE)
   AND state = 'queued' AND next_attempt_at <= now()
   AND (lease IS NULL OR lease = :lease OR lease_until < now())
-RETURNING id, recipient, attempts, transmission_id
+RETURNING id, recipient, attempts, transmission_id, notify, orcpt
 """
 
 
@@ -42,7 +42,7 @@ async def claim(database: Database, wanted: ClaimDeliveries) -> Claim:
         transmission = (
             await run(
                 connection,
-                "SELECT id, reverse_path, blob_id, octets, smtputf8 FROM transmission WHERE id = :id",
+                "SELECT id, reverse_path, blob_id, octets, smtputf8, ret, envid FROM transmission WHERE id = :id",
                 id=rows[0].transmission_id,
             )
         ).one()
@@ -52,5 +52,12 @@ async def claim(database: Database, wanted: ClaimDeliveries) -> Claim:
         blob_id=transmission.blob_id,
         octets=transmission.octets,
         smtputf8=transmission.smtputf8,
-        deliveries=[ClaimedDelivery(id=row.id, recipient=row.recipient, attempts=row.attempts) for row in rows],
+        deliveries=[
+            ClaimedDelivery(
+                id=row.id, recipient=row.recipient, attempts=row.attempts, notify=row.notify, orcpt=row.orcpt
+            )
+            for row in rows
+        ],
+        ret=transmission.ret,
+        envid=transmission.envid,
     )

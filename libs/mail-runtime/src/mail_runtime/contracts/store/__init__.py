@@ -18,7 +18,7 @@ from mail_runtime.contracts.store.directory import (
     ScramFinished,
     ScramStart,
 )
-from mail_runtime.contracts.store.ingest import Accepted, Transmission
+from mail_runtime.contracts.store.ingest import Accepted, DsnRequest, Notify, Ret, Transmission
 from mail_runtime.contracts.store.mailboxes import (
     Appended,
     AppendHeader,
@@ -64,6 +64,7 @@ __all__ = [
     "CopyMessages",
     "CreateMailbox",
     "Credentials",
+    "DsnRequest",
     "Expunge",
     "Expunged",
     "FlagsStored",
@@ -73,6 +74,7 @@ __all__ = [
     "Mailbox",
     "Maildrop",
     "MaildropLock",
+    "Notify",
     "OpenMaildrop",
     "Outcome",
     "Outcomes",
@@ -81,6 +83,7 @@ __all__ = [
     "RecipientStatus",
     "RelayJob",
     "Resolution",
+    "Ret",
     "Retrieve",
     "RetrievePiece",
     "ScramChallenge",

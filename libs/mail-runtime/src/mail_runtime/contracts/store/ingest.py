@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 import msgspec
+
+# RFC 3461 §4.1: of what the sender wants to hear. "never" stands alone.
+Notify = Literal["never", "success", "failure", "delay"]
+# RFC 3461 §4.3: how much of the message a failure report brings back; empty: nothing was said.
+Ret = Literal["", "full", "hdrs"]
+
+
+class DsnRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What RCPT asked about notifications (RFC 3461 §4.1, §4.2).
+
+    `notify` is None where the parameter was absent. `orcpt` is `addr-type ";" address`, decoded from xtext.
+    """
+
+    notify: list[Notify] | None = None
+    orcpt: str = ""
 
 
 class Transmission(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,7 +28,8 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is made by the frontend once per DATA: a repeated POST with the same id stores nothing twice.
     `submitted_by` is None for mail from outside: then every recipient must be local.
-    An empty `reverse_path` is the null reverse path.
+    An empty `reverse_path` is the null reverse path. `ret` and `envid` (decoded from xtext) are those of MAIL;
+    `dsn` has what was asked for recipients, by their address in `recipients`.
     """
 
     id: UUID
@@ -20,6 +37,9 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     recipients: list[str]
     submitted_by: UUID | None = None
     smtputf8: bool = False
+    ret: Ret = ""
+    envid: str = ""
+    dsn: dict[str, DsnRequest] = {}
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from mail_runtime.contracts.store.ingest import Notify, Ret
+
 
 class RelayJob(msgspec.Struct, frozen=True, kw_only=True):
     """Payload on `relay.<lane>`: deliveries of one transmission to one domain that are due together."""
@@ -25,9 +27,13 @@ class ClaimDeliveries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """`notify` and `orcpt` as in `DsnRequest`, to be passed on where the next hop offers DSN (RFC 3461 §5.2)."""
+
     id: UUID
     recipient: str
     attempts: int
+    notify: list[Notify] | None = None
+    orcpt: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,16 +45,25 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     octets: int
     smtputf8: bool
     deliveries: list[ClaimedDelivery]
+    ret: Ret = ""
+    envid: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How one attempt ended. `reply` is the remote's words or our reason; `remote` the host that spoke."""
+    """How one attempt ended. `reply` is the remote's words or our reason; `remote` the host that spoke.
+
+    `address` is its IP address; `tls` says version and cipher (`TLSv1.3 TLS_AES_256_GCM_SHA384`), empty without TLS.
+    `dsn_passed_on`: the next hop was given `notify` and reports success itself (RFC 3461 §5.2.2).
+    """
 
     delivery_id: UUID
     result: Literal["delivered", "deferred", "failed"]
     reply: str
     remote: str = ""
     status: str = ""  # enhanced status code, "5.1.1" (RFC 3463)
+    address: str = ""
+    tls: str = ""
+    dsn_passed_on: bool = False
 
 
 class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
