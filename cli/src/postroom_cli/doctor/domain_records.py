@@ -26,7 +26,9 @@ async def check_domain(names: Names, domain: str, host: str | None, selectors: S
     try:
         exchanges = await names.exchanges(domain)
         findings += await _mail_exchanges(names, domain, exchanges, host)
-        findings.append(_spf(domain, await _texts(names, domain, "v=spf1"), host or next(iter(exchanges), domain)))
+        findings.append(
+            _spf(domain, await _texts(names, domain, "v=spf1"), host or next(iter(exchanges), f"mail.{domain}"))
+        )
         for selector in selectors:
             findings.append(await _dkim(names, domain, selector))
         findings.append(_dmarc(domain, await _texts(names, f"_dmarc.{domain}", "v=DMARC1")))
