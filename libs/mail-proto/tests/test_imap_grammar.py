@@ -22,6 +22,7 @@ from mail_proto.imap.framing import (
     Line,
     LiteralRefused,
 )
+from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, Not
 from mail_proto.imap.sequence import SequenceSet
 from mail_proto.imap.sort_keys import SortCriterion, render_threads
@@ -80,8 +81,8 @@ def test_lines_without_end_and_literals_beyond_measure() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
-    with contextlib.suppress(c.TaggedFault):
-        c.parse_command(octets)
+    with contextlib.suppress(TaggedFault):
+        parse_command(octets)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
     ],
 )  # fmt: skip
 def test_commands(line: bytes, command: c.Command) -> None:
-    assert c.parse_command(line) == (b"a", command)
+    assert parse_command(line) == (b"a", command)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_commands(line: bytes, command: c.Command) -> None:
     ],
 )  # fmt: skip
 def test_near_misses(line: bytes) -> None:
-    with pytest.raises(c.TaggedFault):
-        c.parse_command(line)
+    with pytest.raises(TaggedFault):
+        parse_command(line)
 
 
 def test_an_unknown_charset_has_its_own_answer() -> None:
-    with pytest.raises(c.TaggedFault) as caught:
-        c.parse_command(b"a SEARCH CHARSET KLINGON TEXT x")
+    with pytest.raises(TaggedFault) as caught:
+        parse_command(b"a SEARCH CHARSET KLINGON TEXT x")
     assert caught.value.fault.reply(b"a").startswith(b"a NO [BADCHARSET (US-ASCII UTF-8)]")
 
 
@@ -191,8 +192,8 @@ def test_dates() -> None:
     ],
 )
 def test_what_is_no_sort_or_thread(command: bytes) -> None:
-    with pytest.raises(c.TaggedFault):
-        c.parse_command(command)
+    with pytest.raises(TaggedFault):
+        parse_command(command)
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,12 @@ MAILBOXES = [
 ]
 
 
+def respond(command: ListMailboxes, mailboxes: list[listing.Listed]) -> bytes:
+    return b"".join(response for _, response in listing.Listing(command, mailboxes).responses())
+
+
 def names(command: ListMailboxes) -> list[str]:
-    return [line.rpartition('"/" ')[2].strip('"') for line in told(b"".join(listing.respond(command, MAILBOXES)))]
+    return [line.rpartition('"/" ')[2].strip('"') for line in told(respond(command, MAILBOXES))]
 
 
 def test_patterns() -> None:
@@ -122,7 +126,7 @@ def test_patterns() -> None:
 
 
 def test_attributes() -> None:
-    lines = told(b"".join(listing.respond(ListMailboxes("", ("*",)), MAILBOXES)))
+    lines = told(respond(ListMailboxes("", ("*",)), MAILBOXES))
     assert lines[1] == '* LIST (\\HasNoChildren \\Sent) "/" "Sent"'
     assert lines[2] == '* LIST (\\HasChildren) "/" "a"'
     only = ListMailboxes("", ("*",), select=frozenset({"SPECIAL-USE"}))
@@ -134,7 +138,7 @@ def test_names_without_a_mailbox() -> None:
     known = [listing.Listed("x/y/z", True, None), listing.Listed("gone", True, None, exists=False)]
 
     def lines(**more: Any) -> list[str]:
-        return told(b"".join(listing.respond(ListMailboxes("", ("*",), **more), known)))
+        return told(respond(ListMailboxes("", ("*",), **more), known))
 
     assert lines() == [
         '* LIST (\\HasNoChildren) "/" "x/y/z"',
@@ -143,12 +147,13 @@ def test_names_without_a_mailbox() -> None:
     ]
     assert lines(is_lsub=True) == ['* LSUB () "/" "x/y/z"', '* LSUB (\\Noselect) "/" "gone"']
     assert (
-        lines(select=frozenset({"SUBSCRIBED"}))[1] == '* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" "gone"'
+        lines(select=frozenset({"SUBSCRIBED"}))[1]
+        == '* LIST (\\NonExistent \\Noselect \\HasNoChildren \\Subscribed) "/" "gone"'
     )
 
 
 def test_lsub_shows_superiors_of_what_is_subscribed() -> None:
-    assert told(b"".join(listing.respond(ListMailboxes("", ("%",), is_lsub=True), MAILBOXES))) == [
+    assert told(respond(ListMailboxes("", ("%",), is_lsub=True), MAILBOXES)) == [
         '* LSUB () "/" "INBOX"',
         '* LSUB () "/" "Sent"',
         '* LSUB (\\Noselect) "/" "a"',

@@ -147,6 +147,15 @@ class StoreClient:
         wanted = wire.Subscribe(name=name, subscribed=subscribed)
         await self._call("POST", f"/accounts/{account_id}/subscriptions", _encode(wanted))
 
+    async def deleted(self, account_id: UUID, mailbox_ids: list[UUID]) -> dict[UUID, wire.Deleted]:
+        """What carries \\Deleted in these mailboxes; one without is left out."""
+        path = f"/accounts/{account_id}/deleted"
+        return await self._ask("POST", path, wire.MailboxIds(ids=mailbox_ids), dict[UUID, wire.Deleted])
+
+    async def quota(self, account_id: UUID) -> wire.QuotaUsage:
+        """Raises NotFound."""
+        return await self._ask("GET", f"/accounts/{account_id}/quota", None, wire.QuotaUsage)
+
     async def columns(
         self, account_id: UUID, mailbox_id: UUID, since: int = 0, *, with_objects: bool = False
     ) -> wire.Columns:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from imap.commands import fetch, mailboxes, messages, search, selecting
+from imap.commands import fetch, listing, mailboxes, messages, quota, search, selecting, status
 from imap.metrics import COMMANDS
 from imap.session import Done, Session
 from mail_proto.imap import commands as c
@@ -34,8 +34,10 @@ _CODES: Final[dict[type[store_errors.StoreError], str]] = {
 _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]]] = {
     c.Simple: selecting.simple,
     c.Select: selecting.select,
-    c.ListMailboxes: mailboxes.list_mailboxes,
-    c.Status: mailboxes.status,
+    c.ListMailboxes: listing.list_mailboxes,
+    c.Status: status.status,
+    c.Quota: quota.quota,
+    c.Create: mailboxes.create,
     c.OnMailbox: mailboxes.on_mailbox,
     c.Rename: mailboxes.rename,
     c.Append: messages.append,
@@ -63,6 +65,7 @@ def refusal(error: store_errors.StoreError) -> Refused:
 async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.Command) -> Reply | Bye:
     """Do a command; the reply that ends it. Raises MailboxGone, TimeoutError and OSError of the connection."""
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
+    session.tag = tag
     try:
         done = await _COMMANDS[type(command)](session, command)
         protocol.opened(is_open=session.selected is not None)
@@ -98,8 +101,9 @@ async def _tell_known_news(session: Session, command: c.Command) -> None:
     if session.selected is None:
         return
     numbered = isinstance(command, _BY_NUMBER) and not command.by_uid
-    with_uid = isinstance(command, c.Fetch | c.StoreFlags) and command.by_uid
-    await session.send(session.selected.view.announce(expunges=not numbered, with_uid=with_uid))
+    rev2 = session.enabled.rev2
+    with_uid = rev2 or (isinstance(command, c.Fetch | c.StoreFlags) and command.by_uid)
+    await session.send(session.selected.view.announce(expunges=not numbered, with_uid=with_uid, recent=not rev2))
 
 
 async def push(session: Session) -> None:
@@ -116,4 +120,5 @@ async def push(session: Session) -> None:
         await asyncio.sleep(RETRY_S)
         session.watch.changed.set()
         return
-    await session.send(session.selected.view.announce(expunges=True))
+    rev2 = session.enabled.rev2
+    await session.send(session.selected.view.announce(expunges=True, with_uid=rev2, recent=not rev2))

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from imap.cache import Contents
+from imap.objects import KnownObjects
 from imap.settings import Settings
 from imap.watches import Watch, Watches
+from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.states import State
 from mail_proto.imap.view import Message, View
@@ -36,6 +38,7 @@ class Selected:
     read_only: bool
     view: View
     modseq: int
+    objects: KnownObjects = field(default_factory=KnownObjects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,15 @@ class Done:
 
 @dataclass(slots=True)
 class Session:
-    """State between commands. `send` writes to the client and waits while it reads slowly."""
+    """State between commands. `send` writes to the client and waits while it reads slowly.
+
+    `tag`: of the command that is under way.
+    """
 
     shared: Shared
     send: Send
+    enabled: Enabled
+    tag: bytes = b"*"
     principal: Principal | None = None
     selected: Selected | None = None
     watch: Watch = field(default_factory=Watch)

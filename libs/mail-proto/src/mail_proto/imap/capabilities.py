@@ -8,6 +8,7 @@ from typing import Final
 # Of every state. Each is listed with its document in docs/specifications.md.
 ALWAYS: Final = (
     "IMAP4rev1",
+    "IMAP4rev2",
     "LITERAL+",
     "SASL-IR",
     "ID",
@@ -18,11 +19,27 @@ ALWAYS: Final = (
     "MOVE",
     "UNSELECT",
     "CHILDREN",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
     "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "STATUS=SIZE",
+    "ESEARCH",
+    "SEARCHRES",
+    "WITHIN",
     "SORT",
     "SORT=DISPLAY",
+    "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "BINARY",
+    "OBJECTID",
+    "PREVIEW",
+    "SAVEDATE",
+    "UTF8=ACCEPT",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
 )
 
 

@@ -1,23 +1,16 @@
-"""The commands of IMAP as values, and their grammar (RFC 3501 §9, command)."""
+"""The commands of IMAP as values (RFC 9051 §6, RFC 3501 §6)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-from mail_proto.imap.cursor import Cursor
-from mail_proto.imap.dates import parse_date_time
-from mail_proto.imap.errors import ImapFault, SyntaxFault
-from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items
-from mail_proto.imap.search_keys import SearchKey, SearchParser
+from mail_proto.imap.errors import Refused
+from mail_proto.imap.fetch_items import FetchItem
+from mail_proto.imap.search_keys import SearchKey
 from mail_proto.imap.sequence import SequenceSet
-from mail_proto.imap.sort_keys import SortCriterion, ThreadAlgorithm, sort_criteria, thread_algorithm
-
-# RFC 3501 §6.3.10; APPENDLIMIT: RFC 7889 §3.
-STATUS_ITEMS: Final = frozenset({"APPENDLIMIT", "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"})
-MAX_PATTERNS: Final = 100
+from mail_proto.imap.sort_keys import SortCriterion, ThreadAlgorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +55,16 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
+class Create:
+    """CREATE; `uses`: special-use attributes (RFC 6154 §3)."""
+
+    mailbox: str
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OnMailbox:
-    """CREATE, DELETE, SUBSCRIBE, UNSUBSCRIBE."""
+    """DELETE, SUBSCRIBE, UNSUBSCRIBE."""
 
     name: str
     mailbox: str
@@ -77,13 +78,17 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class ListMailboxes:
-    """LIST, or LSUB when `is_lsub`. `select` and `wanted`: options of RFC 5258, in upper case."""
+    """LIST, or LSUB when `is_lsub`.
+
+    `select` and `wanted`: selection and return options in upper case. `status`: items of a STATUS for each mailbox.
+    """
 
     reference: str
     patterns: tuple[str, ...]
     is_lsub: bool = False
     select: frozenset[str] = frozenset()
     wanted: frozenset[str] = frozenset()
+    status: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +99,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Append:
+    """`is_binary`: sent as a literal8, which may hold NUL (RFC 3516 §4.4, RFC 6855 §4)."""
+
     mailbox: str
     flags: tuple[str, ...]
     date: datetime | None
     message: bytes = field(repr=False)
+    is_binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +117,33 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Search:
+    """`results`: options of RETURN, in upper case; None: it wasn't there.
+
+    `fault`: why it can't be done, where a result was to be saved: that is empty then (RFC 5182 §2.1).
+    """
+
     key: SearchKey
     by_uid: bool
+    results: frozenset[str] | None = None
+    fault: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
+    """`results` as of Search (RFC 5267 §3)."""
+
     criteria: tuple[SortCriterion, ...]
     key: SearchKey
     by_uid: bool
+    results: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1); `subject`: a quota root, or a mailbox for GETQUOTAROOT."""
+
+    name: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +186,9 @@ Command = (
     | Identify
     | Enable
     | Select
+    | Create
     | OnMailbox
+    | Quota
     | Rename
     | ListMailboxes
     | Status
@@ -177,247 +205,3 @@ Command = (
 SIMPLE: Final = frozenset(
     {"CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "CHECK", "CLOSE", "UNSELECT", "IDLE", "NAMESPACE"}
 )
-
-
-def parse_command(octets: bytes) -> tuple[bytes, Command]:
-    """(tag, command) of a complete command. Raises TaggedFault."""
-    cursor = Cursor(octets)
-    tag = b"*"
-    try:
-        tag = cursor.tag()
-        cursor.space()
-        name = cursor.keyword()
-        by_uid = name == "UID"
-        if by_uid:
-            cursor.space()
-            name = cursor.keyword()
-        command = _arguments(cursor, name, by_uid=by_uid)
-        cursor.end()
-    except ImapFault as fault:
-        raise TaggedFault(tag, fault) from fault
-    return tag, command
-
-
-class TaggedFault(Exception):
-    """A command that can't be taken, with the tag to answer it by (`*` if there is none)."""
-
-    def __init__(self, tag: bytes, fault: ImapFault) -> None:
-        super().__init__(str(fault))
-        self.tag, self.fault = tag, fault
-
-
-def _arguments(cursor: Cursor, name: str, *, by_uid: bool) -> Command:
-    if by_uid and name not in _MESSAGE_COMMANDS:
-        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE and EXPUNGE")
-    if name in SIMPLE:
-        return Simple(name)
-    if name == "EXPUNGE" and not by_uid:
-        return Expunge()
-    if name in _MESSAGE_COMMANDS:
-        cursor.space()
-        return _MESSAGE_COMMANDS[name](cursor, name, by_uid)
-    parse = _COMMANDS.get(name)
-    if parse is None:
-        raise SyntaxFault("unknown command")
-    cursor.space()
-    return parse(cursor, name)
-
-
-def _authenticate(cursor: Cursor, name: str) -> Command:
-    mechanism = cursor.keyword()
-    if not cursor.skip(b" "):
-        return Authenticate(mechanism)
-    initial = cursor.octets[cursor.at :]
-    cursor.at = len(cursor.octets)
-    return Authenticate(mechanism, initial)
-
-
-def _login(cursor: Cursor, name: str) -> Command:
-    user = cursor.text()
-    cursor.space()
-    return Login(user, cursor.text())
-
-
-def _identify(cursor: Cursor, name: str) -> Command:
-    if not cursor.skip(b"NIL"):
-        cursor.parenthesised(lambda: cursor.skip(b"NIL") or cursor.string())
-    return Identify()
-
-
-def _enable(cursor: Cursor, name: str) -> Command:
-    extensions = [cursor.keyword()]
-    while cursor.skip(b" ") and not cursor.at_end:
-        extensions.append(cursor.keyword())
-    return Enable(tuple(extensions))
-
-
-def _select(cursor: Cursor, name: str) -> Command:
-    return Select(cursor.mailbox(), read_only=name == "EXAMINE")
-
-
-def _on_mailbox(cursor: Cursor, name: str) -> Command:
-    return OnMailbox(name, cursor.mailbox())
-
-
-def _rename(cursor: Cursor, name: str) -> Command:
-    mailbox = cursor.mailbox()
-    cursor.space()
-    return Rename(mailbox, cursor.mailbox())
-
-
-def _lsub(cursor: Cursor, name: str) -> Command:
-    reference = cursor.mailbox()
-    cursor.space()
-    return ListMailboxes(reference, (cursor.list_mailbox(),), is_lsub=True)
-
-
-_SELECT_OPTIONS: Final = frozenset({"SUBSCRIBED", "SPECIAL-USE", "REMOTE"})
-_RETURN_OPTIONS: Final = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
-
-
-def _list(cursor: Cursor, name: str) -> Command:
-    """RFC 3501 §6.3.8; the options of RFC 5258 that SPECIAL-USE needs (RFC 6154 §2)."""
-    select: frozenset[str] = frozenset()
-    wanted: frozenset[str] = frozenset()
-    if cursor.looking_at(b"("):
-        select = _options(cursor, _SELECT_OPTIONS)
-        cursor.space()
-    reference = cursor.mailbox()
-    cursor.space()
-    if cursor.looking_at(b"("):
-        patterns = tuple(cursor.parenthesised(cursor.list_mailbox))
-        if not 0 < len(patterns) <= MAX_PATTERNS:
-            raise SyntaxFault(f"1 to {MAX_PATTERNS} patterns")
-    else:
-        patterns = (cursor.list_mailbox(),)
-    if cursor.skip(b" RETURN "):
-        wanted = _options(cursor, _RETURN_OPTIONS)
-    return ListMailboxes(reference, patterns, select=select, wanted=wanted)
-
-
-def _options(cursor: Cursor, known: frozenset[str]) -> frozenset[str]:
-    options = frozenset(cursor.parenthesised(cursor.keyword))
-    if unknown := options - known:
-        raise SyntaxFault(f"the option {min(unknown)[:40]} is not offered")
-    return options
-
-
-def _status(cursor: Cursor, name: str) -> Command:
-    mailbox = cursor.mailbox()
-    cursor.space()
-    items = tuple(dict.fromkeys(cursor.parenthesised(cursor.keyword)))
-    if not items or not STATUS_ITEMS.issuperset(items):
-        raise SyntaxFault(f"STATUS knows {', '.join(sorted(STATUS_ITEMS))}")
-    return Status(mailbox, items)
-
-
-def _append(cursor: Cursor, name: str) -> Command:
-    mailbox = cursor.mailbox()
-    cursor.space()
-    flags: tuple[str, ...] = ()
-    date: datetime | None = None
-    if cursor.looking_at(b"("):
-        flags = tuple(cursor.parenthesised(cursor.flag))
-        cursor.space()
-    if cursor.looking_at(b'"'):
-        try:
-            date = parse_date_time(cursor.string().decode("ascii"))
-        except ValueError as error:
-            raise SyntaxFault('a date-time is written "17-Jul-1996 02:44:25 -0700"') from error
-        cursor.space()
-    return Append(mailbox, flags, date, cursor.literal())
-
-
-_COMMANDS: Final[dict[str, Callable[[Cursor, str], Command]]] = {
-    "AUTHENTICATE": _authenticate,
-    "LOGIN": _login,
-    "ID": _identify,
-    "ENABLE": _enable,
-    "SELECT": _select,
-    "EXAMINE": _select,
-    "CREATE": _on_mailbox,
-    "DELETE": _on_mailbox,
-    "SUBSCRIBE": _on_mailbox,
-    "UNSUBSCRIBE": _on_mailbox,
-    "RENAME": _rename,
-    "LIST": _list,
-    "LSUB": _lsub,
-    "STATUS": _status,
-    "APPEND": _append,
-}
-
-
-def _expunge(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    return Expunge(cursor.sequence_set())
-
-
-def _search(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    charset = ""
-    if cursor.skip(b"CHARSET "):
-        charset = cursor.text().upper()
-        cursor.space()
-    return Search(SearchParser(cursor, charset).program(), by_uid)
-
-
-def _sort(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    """RFC 5256 §5: the charset must be there."""
-    criteria = sort_criteria(cursor)
-    cursor.space()
-    return Sort(criteria, _in_charset(cursor), by_uid)
-
-
-def _thread(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    algorithm = thread_algorithm(cursor)
-    cursor.space()
-    return Thread(algorithm, _in_charset(cursor), by_uid)
-
-
-def _in_charset(cursor: Cursor) -> SearchKey:
-    """search-criteria = charset 1*(SP search-key)"""
-    charset = cursor.text().upper()
-    cursor.space()
-    return SearchParser(cursor, charset).program()
-
-
-def _fetch(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    messages = cursor.sequence_set()
-    cursor.space()
-    return Fetch(messages, parse_fetch_items(cursor), by_uid)
-
-
-def _store(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    messages = cursor.sequence_set()
-    cursor.space()
-    operation: Literal["add", "remove", "replace"] = "replace"
-    if cursor.skip(b"+"):
-        operation = "add"
-    elif cursor.skip(b"-"):
-        operation = "remove"
-    cursor.expect(b"FLAGS")
-    silent = cursor.skip(b".SILENT")
-    cursor.space()
-    if cursor.looking_at(b"("):
-        flags = cursor.parenthesised(cursor.flag)
-    else:
-        flags = [cursor.flag()]
-        while cursor.skip(b" ") and not cursor.at_end:
-            flags.append(cursor.flag())
-    return StoreFlags(messages, operation, tuple(flags), silent, by_uid)
-
-
-def _copy(cursor: Cursor, name: str, by_uid: bool) -> Command:
-    messages = cursor.sequence_set()
-    cursor.space()
-    return Copy(messages, cursor.mailbox(), by_uid, move=name == "MOVE")
-
-
-_MESSAGE_COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], Command]]] = {
-    "EXPUNGE": _expunge,
-    "SEARCH": _search,
-    "SORT": _sort,
-    "THREAD": _thread,
-    "FETCH": _fetch,
-    "STORE": _store,
-    "COPY": _copy,
-    "MOVE": _copy,
-}

@@ -22,15 +22,18 @@ _QUOTED: Final = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,12})\+?\}\r\n")
 _NUMBER: Final = re.compile(rb"[0-9]{1,20}")
-_SET: Final = re.compile(rb"[0-9*:,]+")
+_SET: Final = re.compile(rb"[0-9*:,]+|\$")
 _FLAG: Final = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 
 
 class Cursor:
-    """A position in a command. Every method raises SyntaxFault where something else stands."""
+    """A position in a command. Every method raises SyntaxFault where something else stands.
 
-    def __init__(self, octets: bytes, at: int = 0) -> None:
-        self.octets, self.at = octets, at
+    `is_utf8`: names of mailboxes are UTF-8, not modified UTF-7.
+    """
+
+    def __init__(self, octets: bytes, at: int = 0, *, is_utf8: bool = False) -> None:
+        self.octets, self.at, self.is_utf8 = octets, at, is_utf8
 
     @property
     def at_end(self) -> bool:
@@ -108,13 +111,13 @@ class Cursor:
 
     def mailbox(self) -> str:
         """A mailbox name; INBOX in any case is INBOX."""
-        return _mailbox_name(self.astring())
+        return _mailbox_name(self.astring(), is_utf8=self.is_utf8)
 
     def list_mailbox(self) -> str:
         """A pattern of LIST."""
         if self.looking_at(b'"') or self.looking_at(b"{"):
-            return _mailbox_name(self.string())
-        return _mailbox_name(self._match(_LIST_MAILBOX, "a mailbox pattern")[0])
+            return _mailbox_name(self.string(), is_utf8=self.is_utf8)
+        return _mailbox_name(self._match(_LIST_MAILBOX, "a mailbox pattern")[0], is_utf8=self.is_utf8)
 
     def sequence_set(self) -> SequenceSet:
         try:
@@ -136,10 +139,10 @@ class Cursor:
         return items
 
 
-def _mailbox_name(octets: bytes) -> str:
+def _mailbox_name(octets: bytes, *, is_utf8: bool) -> str:
     try:
-        name = utf7.decode(octets)
+        name = octets.decode("utf-8") if is_utf8 else utf7.decode(octets)
     except ValueError as error:
-        raise SyntaxFault("the mailbox name isn't modified UTF-7") from error
+        raise SyntaxFault(f"the mailbox name isn't {'UTF-8' if is_utf8 else 'modified UTF-7'}") from error
     head, separator, rest = name.partition("/")
     return "INBOX" + separator + rest if head.upper() == "INBOX" else name

@@ -1,8 +1,11 @@
-"""What FETCH asks for (RFC 3501 §6.4.5).
+"""What FETCH asks for (RFC 9051 §6.4.5).
 
 fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"] /
-            "UID" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section ["<" number "." nz-number ">"]
-section   = "[" [section-part ["." section-text] / section-msgtext] "]"
+            "UID" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section ["<" number "." nz-number ">"] /
+            "BINARY" [".PEEK"] section-binary ["<" number "." nz-number ">"] / "BINARY.SIZE" section-binary
+section   = "[" [section-part ["." section-text] / section-msgtext] "]"       section-binary = "[" [section-part] "]"
+fetch-att =/ "EMAILID" / "THREADID" (RFC 8474 §5) / "SAVEDATE" (RFC 8514 §4.2) /
+             "PREVIEW" [SP "(" "LAZY" ")"] (RFC 8970 §6)
 """
 
 from __future__ import annotations
@@ -15,7 +18,12 @@ from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import SyntaxFault
 
 MAX_DEPTH: Final = 100
-_NAMED: Final = frozenset({"ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY", "BODYSTRUCTURE", "UID"})
+_NAMED: Final = frozenset(
+    {
+        *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY", "BODYSTRUCTURE", "UID"),
+        *("EMAILID", "THREADID", "SAVEDATE", "PREVIEW"),
+    }
+)
 _MACROS: Final = {
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -54,7 +62,18 @@ class Section:
         return self.path == () and self.text in ("HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT")
 
 
-FetchItem = Attribute | Section
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A part without its content transfer encoding (RFC 9051 §6.4.5.1), or with `is_size` how many octets that has."""
+
+    label: bytes
+    path: tuple[int, ...] = ()
+    partial: tuple[int, int] | None = None
+    sets_seen: bool = True
+    is_size: bool = False
+
+
+FetchItem = Attribute | Section | Binary
 
 
 def parse_fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
@@ -78,6 +97,10 @@ def _item(cursor: Cursor) -> FetchItem:
     cursor.at += len(word)
     if word in ("BODY", "BODY.PEEK") and cursor.looking_at(b"["):
         return _section(cursor, sets_seen=word == "BODY")
+    if word in ("BINARY", "BINARY.PEEK", "BINARY.SIZE") and cursor.looking_at(b"["):
+        return _binary(cursor, word)
+    if word == "PREVIEW" and cursor.skip(b" (LAZY)"):
+        return Attribute(word)  # all are made beforehand: nothing is gained by leaving them out
     if word in _NAMED:
         return Attribute(word)
     match word:
@@ -91,16 +114,10 @@ def _item(cursor: Cursor) -> FetchItem:
 
 
 def _section(cursor: Cursor, *, sets_seen: bool) -> Section:
-    start = cursor.at
     cursor.expect(b"[")
-    path: tuple[int, ...] = ()
-    if found := _PATH.match(cursor.octets, cursor.at):
-        path = tuple(int(number) for number in found[0].split(b"."))
-        cursor.at = found.end()
-        if len(path) > MAX_DEPTH:
-            raise SyntaxFault("the section is too deep")
-        if not cursor.looking_at(b"]"):
-            cursor.expect(b".")
+    path = _path(cursor)
+    if path and not cursor.looking_at(b"]"):
+        cursor.expect(b".")
     text: str | None = None
     fields: tuple[bytes, ...] = ()
     if not cursor.looking_at(b"]"):
@@ -114,14 +131,37 @@ def _section(cursor: Cursor, *, sets_seen: bool) -> Section:
                 raise SyntaxFault("no header fields are named")
     cursor.expect(b"]")
     label = b"BODY" + _label(path, text, fields)
-    partial = None
-    if found := _PARTIAL.match(cursor.octets, cursor.at):
-        partial = (int(found[1]), int(found[2]))
+    return Section(label, path, text, fields, _partial(cursor), sets_seen)
+
+
+def _binary(cursor: Cursor, word: str) -> Binary:
+    cursor.expect(b"[")
+    path = _path(cursor)
+    cursor.expect(b"]")
+    is_size = word == "BINARY.SIZE"
+    label = (b"BINARY.SIZE" if is_size else b"BINARY") + _label(path, None, ())
+    return Binary(label, path, None if is_size else _partial(cursor), sets_seen=word == "BINARY", is_size=is_size)
+
+
+def _path(cursor: Cursor) -> tuple[int, ...]:
+    found = _PATH.match(cursor.octets, cursor.at)
+    if found is None:
+        return ()
+    cursor.at = found.end()
+    path = tuple(int(number) for number in found[0].split(b"."))
+    if len(path) > MAX_DEPTH:
+        raise SyntaxFault("the section is too deep")
+    return path
+
+
+def _partial(cursor: Cursor) -> tuple[int, int] | None:
+    found = _PARTIAL.match(cursor.octets, cursor.at)
+    if found is not None:
         cursor.at = found.end()
-    elif cursor.looking_at(b"<"):
+        return int(found[1]), int(found[2])
+    if cursor.looking_at(b"<"):
         raise SyntaxFault(f"a partial is <first.count>, at octet {cursor.at}")
-    assert cursor.at > start
-    return Section(label, path, text, fields, partial, sets_seen)
+    return None
 
 
 def _label(path: tuple[int, ...], text: str | None, fields: tuple[bytes, ...]) -> bytes:

@@ -1,22 +1,19 @@
-"""Which mailbox names LIST shows, and with which attributes (RFC 3501 §6.3.8, RFC 3348, RFC 6154)."""
+"""Which mailbox names LIST shows, and with which attributes (RFC 9051 §6.3.9, RFC 3501 §6.3.9 for LSUB, RFC 6154)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
 
 from mail_proto.imap import render
 from mail_proto.imap.commands import ListMailboxes
-
-# Neighbouring wildcards are one: `*` swallows `%`.
-_PIECE: Final = re.compile(r"[*%]+|[^*%]+")
+from mail_proto.imap.patterns import Pattern
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A mailbox as LIST knows it; one that doesn't exist is only a name that is subscribed."""
+    """A mailbox as LIST knows it; one that doesn't exist is only a name that is subscribed, or has inferiors."""
 
     name: str
     subscribed: bool
@@ -24,104 +21,105 @@ class Listed:
     exists: bool = True
 
 
-def respond(command: ListMailboxes, mailboxes: Sequence[Listed]) -> Iterator[bytes]:
-    """The untagged responses, with CRLF."""
-    word = b"LSUB" if command.is_lsub else b"LIST"
-    if not command.is_lsub and "" in command.patterns:
-        yield b'* LIST (\\Noselect) "/" ""\r\n'  # RFC 3501 §6.3.8: asks for the separator only
-        return
-    patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
-    parents = {superior for mailbox in mailboxes if mailbox.exists for superior in _superiors(mailbox.name)}
-    shown = [mailbox for mailbox in mailboxes if _selected(command, mailbox)]
-    for mailbox in shown:
-        if any(pattern.matches(mailbox.name) for pattern in patterns):
-            attributes = _attributes(command, mailbox, parents)
-            yield b'* %b %b "/" %b\r\n' % (word, render.flags(attributes), render.mailbox(mailbox.name))
-    if command.is_lsub:
-        yield from _lsub_superiors(patterns, shown)
-    elif not command.select:
-        yield from _names_without_mailbox(patterns, sorted(parents - {mailbox.name for mailbox in mailboxes}))
+class Listing:
+    """The answer to one LIST or LSUB over all mailboxes of an account, in their order."""
+
+    def __init__(self, command: ListMailboxes, mailboxes: Sequence[Listed], *, is_utf8: bool = False) -> None:
+        self._command, self._mailboxes, self._is_utf8 = command, mailboxes, is_utf8
+        self._patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
+
+    @cached_property
+    def _parents(self) -> set[str]:
+        """Names that have a mailbox below them."""
+        return {above for mailbox in self._mailboxes if mailbox.exists for above in superiors(mailbox.name)}
+
+    def responses(self) -> Iterator[tuple[Listed, bytes]]:
+        """What is shown, each with its untagged response."""
+        shown = [mailbox for mailbox in self._mailboxes if self._is_selected(mailbox)]
+        chosen = {mailbox.name for mailbox in shown}
+        if self._command.is_lsub:
+            for mailbox in filter(self._matches, [*shown, *self._lsub_superiors(shown)]):
+                attributes = [] if mailbox.exists else ["\\Noselect"]
+                yield mailbox, self._response(b"LSUB", mailbox.name, attributes)
+            return
+        holding = self._holding_selected(chosen)
+        names = [*self._mailboxes, *self._missing_superiors()]
+        if not self._command.select:
+            names = [mailbox for mailbox in names if mailbox.exists or mailbox.name in self._parents]
+        else:
+            names = [mailbox for mailbox in names if mailbox.name in chosen or mailbox.name in holding]
+        for mailbox in filter(self._matches, names):
+            attributes = self._attributes(mailbox)
+            yield mailbox, self._response(b"LIST", mailbox.name, attributes, childinfo=mailbox.name in holding)
+
+    def _matches(self, mailbox: Listed) -> bool:
+        return any(pattern.matches(mailbox.name) for pattern in self._patterns)
+
+    def _is_selected(self, mailbox: Listed) -> bool:
+        select = self._command.select
+        wants_subscribed = self._command.is_lsub or "SUBSCRIBED" in select
+        if wants_subscribed and not mailbox.subscribed:
+            return False
+        if not mailbox.exists and not wants_subscribed:
+            return False
+        return not ("SPECIAL-USE" in select and mailbox.special_use is None)
+
+    def _missing_superiors(self) -> list[Listed]:
+        """A mailbox that was deleted leaves its inferiors, and so its name (RFC 9051 §6.3.5, §7.3.1)."""
+        names = {above for mailbox in self._mailboxes for above in superiors(mailbox.name)}
+        if not self._command.select:
+            names &= self._parents
+        return [Listed(name, False, None, exists=False) for name in sorted(names - {m.name for m in self._mailboxes})]
+
+    def _holding_selected(self, chosen: Iterable[str]) -> set[str]:
+        """RECURSIVEMATCH: names above what is selected (RFC 9051 §6.3.9.6).
+
+        One that isn't selected itself is left out where all that it stands for is shown anyway.
+        """
+        if "RECURSIVEMATCH" not in self._command.select:
+            return set()
+        chosen = set(chosen)
+        holding = {above for name in chosen for above in superiors(name)}
+        hidden = {
+            above
+            for name in chosen
+            if not any(pattern.matches(name) for pattern in self._patterns)
+            for above in superiors(name)
+        }
+        return {name for name in holding if name in chosen or name in hidden}
+
+    def _attributes(self, mailbox: Listed) -> list[str]:
+        attributes = [] if mailbox.exists else ["\\NonExistent", "\\Noselect"]
+        attributes.append("\\HasChildren" if mailbox.name in self._parents else "\\HasNoChildren")
+        if mailbox.special_use is not None:
+            attributes.append(mailbox.special_use)
+        if mailbox.subscribed and "SUBSCRIBED" in self._command.select | self._command.wanted:
+            attributes.append("\\Subscribed")
+        return attributes
+
+    def _response(self, word: bytes, name: str, attributes: list[str], *, childinfo: bool = False) -> bytes:
+        shown = render.mailbox(name, is_utf8=self._is_utf8)
+        items = b""
+        if childinfo:
+            criteria = sorted(self._command.select & {"SUBSCRIBED", "SPECIAL-USE"})
+            items = b' ("CHILDINFO" (%b))' % b" ".join(b'"%b"' % name.encode("ascii") for name in criteria)
+        return b'* %b %b "/" %b%b\r\n' % (word, render.flags(attributes), shown, items)
+
+    def _lsub_superiors(self, shown: Sequence[Listed]) -> list[Listed]:
+        """RFC 3501 §6.3.9: with `%`, a name whose inferiors only are subscribed is shown as \\Noselect."""
+        names = {mailbox.name for mailbox in shown}
+        found = []
+        for name in sorted({above for each in names for above in superiors(each)} - names):
+            inferiors = [other for other in names if other.startswith(name + "/")]
+            if not any(pattern.matches(inferior) for pattern in self._patterns for inferior in inferiors):
+                found.append(Listed(name, False, None, exists=False))
+        return found
 
 
-def _names_without_mailbox(patterns: Sequence[Pattern], names: Sequence[str]) -> Iterator[bytes]:
-    """A mailbox that was deleted leaves its inferiors, and so its name (RFC 9051 §6.3.5, §7.3.1)."""
-    for name in names:
-        if any(pattern.matches(name) for pattern in patterns):
-            yield b'* LIST (\\NonExistent \\Noselect \\HasChildren) "/" %b\r\n' % render.mailbox(name)
+def separator(command: ListMailboxes) -> bytes | None:
+    """The answer to a LIST that only asks for the separator (RFC 3501 §6.3.8); None: it is another one."""
+    return b'* LIST (\\Noselect) "/" ""\r\n' if command.patterns == ("",) and not command.is_lsub else None
 
 
-def _selected(command: ListMailboxes, mailbox: Listed) -> bool:
-    if not mailbox.exists and not (command.is_lsub or "SUBSCRIBED" in command.select):
-        return False
-    if (command.is_lsub or "SUBSCRIBED" in command.select) and not mailbox.subscribed:
-        return False
-    return not ("SPECIAL-USE" in command.select and mailbox.special_use is None)
-
-
-def _attributes(command: ListMailboxes, mailbox: Listed, parents: Collection[str]) -> list[str]:
-    if command.is_lsub:
-        return [] if mailbox.exists else ["\\Noselect"]
-    attributes = [] if mailbox.exists else ["\\NonExistent"]
-    attributes += ["\\HasChildren" if mailbox.name in parents else "\\HasNoChildren"]
-    if mailbox.special_use is not None:
-        attributes.append(mailbox.special_use)
-    if mailbox.subscribed and ("SUBSCRIBED" in command.select or "SUBSCRIBED" in command.wanted):
-        attributes.append("\\Subscribed")
-    return attributes
-
-
-def _lsub_superiors(patterns: Sequence[Pattern], shown: Sequence[Listed]) -> Iterator[bytes]:
-    """RFC 3501 §6.3.9: with `%`, a name whose inferiors only are subscribed is shown as \\Noselect."""
-    names = {mailbox.name for mailbox in shown}
-    superiors = {superior for name in names for superior in _superiors(name)}
-    for name in sorted(superiors - names):
-        inferiors = [other for other in names if other.startswith(name + "/")]
-        shown_already = any(pattern.matches(inferior) for pattern in patterns for inferior in inferiors)
-        if not shown_already and any(pattern.matches(name) for pattern in patterns):
-            yield b'* LSUB (\\Noselect) "/" %b\r\n' % render.mailbox(name)
-
-
-def _superiors(name: str) -> Iterator[str]:
+def superiors(name: str) -> Iterator[str]:
     return (name[:at] for at, character in enumerate(name) if character == "/")
-
-
-class Pattern:
-    """`*` matches anything, `%` anything but the separator; INBOX in any case (RFC 3501 §6.3.8).
-
-    Not a regular expression: `%a%a%a…` would take one for ever.
-    """
-
-    def __init__(self, pattern: str) -> None:
-        head, separator, rest = pattern.partition("/")
-        if head.upper() == "INBOX":
-            pattern = "INBOX" + separator + rest
-        self._pieces: list[str] = _PIECE.findall(pattern)
-
-    def matches(self, name: str) -> bool:
-        """Whether the whole name matches; time grows with the name's length squared at most."""
-        reached = {0}
-        for piece in self._pieces:
-            if "*" in piece:
-                reached = set(range(min(reached), len(name) + 1))
-            elif piece[0] == "%":
-                reached = {end for start in _run_starts(name, reached) for end in _run(name, start)}
-            else:
-                reached = {at + len(piece) for at in reached if name.startswith(piece, at)}
-            if not reached:
-                return False
-        return len(name) in reached
-
-
-def _run_starts(name: str, reached: Collection[int]) -> Iterator[int]:
-    """The first position reached on each level: `%` from there covers those behind it."""
-    level_end = -1
-    for at in sorted(reached):
-        if at > level_end:
-            yield at
-            end = name.find("/", at)
-            level_end = len(name) if end < 0 else end
-
-
-def _run(name: str, start: int) -> range:
-    end = name.find("/", start)
-    return range(start, (len(name) if end < 0 else end) + 1)

@@ -24,10 +24,18 @@ def literal(octets: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(octets), octets)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name, quoted as most servers do."""
-    octets = utf7.encode(name)
+def mailbox(name: str, *, is_utf8: bool = False) -> bytes:
+    """A mailbox name, quoted as most servers do; in UTF-8 for clients that have enabled that."""
+    octets = name.encode() if is_utf8 else utf7.encode(name)
     return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def nstring_text(text: str, *, is_utf8: bool = False) -> bytes:
+    """Text of ours: quoted where that is possible, else as a literal."""
+    octets = text.encode()
+    if (is_utf8 or octets.isascii()) and text.isprintable():
+        return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return literal(octets)
 
 
 def flags(names: Iterable[str]) -> bytes:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, Literal
+from uuid import UUID
 
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.dates import parse_date
 from mail_proto.imap.errors import Refused, SyntaxFault
+from mail_proto.imap.object_ids import parse_email_id, parse_thread_id
 from mail_proto.imap.sequence import SequenceSet
 
 # Ours: deeper nesting and more keys than any client builds.
 MAX_DEPTH: Final = 50
 MAX_KEYS: Final = 2_000
+# RFC 9051 §9: number has 32 bits.
+MAX_INTERVAL_S: Final = 4_294_967_295
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,30 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE (RFC 8514 §4.3): the day that it came into this mailbox."""
+
+    first: date | None
+    end: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """YOUNGER, OLDER (RFC 5032 §3): seconds since the internal date."""
+
+    seconds: int
+    older: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """EMAILID, THREADID (RFC 8474 §5.3)."""
+
+    of: Literal["email", "thread"]
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class InHeader:
     """A header field contains a text; an empty text: the field is there."""
 
@@ -91,7 +119,22 @@ class AllOf:
     keys: tuple[SearchKey, ...]
 
 
-SearchKey = Everything | Numbers | HasFlag | Size | Received | Sent | InHeader | InText | Not | AnyOf | AllOf
+SearchKey = (
+    Everything
+    | Numbers
+    | HasFlag
+    | Size
+    | Received
+    | Sent
+    | Saved
+    | Age
+    | HasId
+    | InHeader
+    | InText
+    | Not
+    | AnyOf
+    | AllOf
+)
 
 _FLAGS: Final = ("ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN")
 _NOTHING: Final = Not(Everything())
@@ -101,6 +144,7 @@ _FIXED: Final[dict[str, SearchKey]] = {
     "NEW": _NOTHING,
     "RECENT": _NOTHING,
     "OLD": Everything(),
+    "SAVEDATESUPPORTED": Everything(),
     **{flag: HasFlag("\\" + flag.lower()) for flag in _FLAGS},
     **{"UN" + flag: Not(HasFlag("\\" + flag.lower())) for flag in _FLAGS},
 }
@@ -133,7 +177,7 @@ class SearchParser:
             if not keys:
                 raise SyntaxFault("there is nothing between the parentheses")
             return AllOf(tuple(keys))
-        if cursor.octets[cursor.at : cursor.at + 1] in b"0123456789*" and not cursor.at_end:
+        if cursor.octets[cursor.at : cursor.at + 1] in b"0123456789*$" and not cursor.at_end:
             return Numbers(cursor.sequence_set(), are_uids=False)
         word = cursor.keyword()
         if word in _FIXED:
@@ -162,6 +206,12 @@ class SearchParser:
                 return Received(*self._days(word))
             case "SENTBEFORE" | "SENTON" | "SENTSINCE":
                 return Sent(*self._days(word.removeprefix("SENT")))
+            case "SAVEDBEFORE" | "SAVEDON" | "SAVEDSINCE":
+                return Saved(*self._days(word.removeprefix("SAVED")))
+            case "YOUNGER" | "OLDER":
+                return Age(self._interval(), older=word == "OLDER")
+            case "EMAILID" | "THREADID":
+                return self._object_id(word)
             case "HEADER":
                 name = cursor.astring()
                 cursor.space()
@@ -179,6 +229,19 @@ class SearchParser:
         except ValueError as error:
             raise SyntaxFault("a date is written 1-Feb-1994") from error
         return {"BEFORE": (None, day), "ON": (day, following), "SINCE": (day, None)}[word]
+
+    def _interval(self) -> int:
+        """RFC 5032 §4: nz-number."""
+        seconds = self._cursor.number()
+        if not 0 < seconds <= MAX_INTERVAL_S:
+            raise SyntaxFault("an interval is a number of seconds, 1 or more")
+        return seconds
+
+    def _object_id(self, word: str) -> SearchKey:
+        octets = self._cursor.atom()
+        is_email = word == "EMAILID"
+        found = parse_email_id(octets) if is_email else parse_thread_id(octets)
+        return _NOTHING if found is None else HasId("email" if is_email else "thread", found)
 
     def _text(self) -> str:
         octets = self._cursor.astring()

@@ -2,6 +2,7 @@
 
 sequence-set = (seq-number / seq-range) *("," sequence-set)
 seq-range    = seq-number ":" seq-number        seq-number = nz-number / "*"
+sequence-set =/ "$"                              (RFC 9051 §6.4.4.1)
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _RANGE: Final = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """Ranges as sent; 0 stands for `*`, the largest number in use."""
+    """Ranges as sent; 0 stands for `*`, the largest number in use. `is_saved`: `$`, the last result (RFC 5182)."""
 
     ranges: tuple[tuple[int, int], ...]
+    is_saved: bool = False
 
     def resolved(self, largest: int) -> list[tuple[int, int]]:
         """Ascending ranges that don't overlap, both ends included, `*` replaced."""
@@ -49,6 +51,8 @@ class SequenceSet:
 
 def parse(octets: bytes) -> SequenceSet:
     """Raises ValueError: not a sequence set, or out of bounds."""
+    if octets == b"$":
+        return SequenceSet((), is_saved=True)
     words = octets.split(b",", MAX_RANGES)
     if len(words) > MAX_RANGES:
         raise ValueError("too many ranges")

@@ -15,8 +15,10 @@ from typing import Final
 
 from mail_proto.imap import commands as c
 from mail_proto.imap.capabilities import Offer, capabilities
+from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import ImapFault, Refused, SyntaxFault, status
 from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Line, LiteralRefused
+from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.states import State, check_allowed
 from mail_proto.imap.steps import Authenticate, Bye, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
 
@@ -42,6 +44,7 @@ class ServerSession:
     def __init__(self, offer: Offer, *, is_secure: bool, password_may_cross: bool) -> None:
         self.state = State.NOT_AUTHENTICATED
         self.is_secure = is_secure
+        self.enabled = Enabled()
         self._offer, self._password_may_cross = offer, password_may_cross
         self._framing = Framing()
         self._expects, self._tag = Expects.COMMAND, b"*"
@@ -102,8 +105,8 @@ class ServerSession:
                 return self.failed(self._tag, SyntaxFault("IDLE ends with DONE"))
             return Reply(self.done(self._tag, "idled"))
         try:
-            tag, command = c.parse_command(line)
-        except c.TaggedFault as fault:
+            tag, command = parse_command(line, is_utf8=self.enabled.utf8)
+        except TaggedFault as fault:
             return self.failed(fault.tag, fault.fault)
         try:
             check_allowed(self.state, command)
@@ -124,9 +127,9 @@ class ServerSession:
                 return Authenticate(tag, mechanism, initial)
             case c.Identify():
                 return Reply(IDENTITY + self.done(tag, "that is who we are"))
-            case c.Enable():
-                # Of what we offer nothing has to be enabled.
-                return Reply(b"* ENABLED\r\n" + self.done(tag, "nothing to enable"))
+            case c.Enable(extensions):
+                names = "".join(f" {name}" for name in self.enabled.add(extensions))
+                return Reply(f"* ENABLED{names}\r\n".encode("ascii") + self.done(tag, "enabled"))
             case _:
                 return Run(tag, command)
 

@@ -43,6 +43,8 @@ class View:
         self._arrived: list[int] = []
         self._changed: set[int] = set()
         self._gone: set[int] = set()
+        # The last result that was saved, as uids (RFC 5182): `$`.
+        self.saved: list[int] = []
         self._keywords: dict[str, str] = {}
         self._keywords_told = 0
         for message in self._messages.values():
@@ -72,6 +74,9 @@ class View:
 
         Raises SyntaxFault: a number that no message has (RFC 3501 §9, seq-number). Uids may be absent.
         """
+        if wanted.is_saved:
+            known = set(self.uids)
+            return [uid for uid in self.saved if uid in known]
         if by_uid:
             return wanted.select(self.uids)
         # `6:*` in a mailbox of five is let through: clients ask so for what is new.
@@ -121,8 +126,11 @@ class View:
         """Don't tell the flags of these: the client has just set them (.SILENT)."""
         self._changed.difference_update(uids)
 
-    def announce(self, *, expunges: bool, with_uid: bool = False) -> bytes:
-        """The untagged responses of all news; those of EXPUNGE only where they are allowed now."""
+    def announce(self, *, expunges: bool, with_uid: bool = False, recent: bool = True) -> bytes:
+        """The untagged responses of all news; those of EXPUNGE only where they are allowed now.
+
+        `recent`: some clients of IMAP4rev1 wait for it (RFC 3501 §7.3.2); IMAP4rev2 has none.
+        """
         pieces: list[bytes] = []
         if expunges and self._gone:
             pieces.append(self._announce_gone())
@@ -131,8 +139,8 @@ class View:
             self.uids.extend(sorted(arrived))
             self._arrived.clear()
             pieces.append(b"* %d EXISTS\r\n" % len(self.uids))
-            # Some clients of IMAP4rev1 wait for it (RFC 3501 §7.3.2).
-            pieces.append(b"* 0 RECENT\r\n")
+            if recent:
+                pieces.append(b"* 0 RECENT\r\n")
         if self._keywords_told != len(self._keywords):
             pieces.append(self.flags_response())
         if self._changed:

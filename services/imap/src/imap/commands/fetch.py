@@ -1,8 +1,9 @@
-"""FETCH (RFC 3501 §6.4.5): in batches, so that memory stays bounded however much is asked for."""
+"""FETCH (RFC 9051 §6.4.5): in batches, so that memory stays bounded however much is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -11,16 +12,30 @@ from mail_proto.imap import render
 from mail_proto.imap.commands import Fetch
 from mail_proto.imap.dates import render_date_time
 from mail_proto.imap.errors import Refused
-from mail_proto.imap.fetch_items import Attribute, FetchItem, Section
+from mail_proto.imap.fetch_items import Attribute, Binary, FetchItem, Section
+from mail_proto.imap.object_ids import email_id, thread_id
 from mail_proto.imap.view import Message
+from mail_proto.message.binary import UnknownEncoding, binary_section
 from mail_proto.message.sections import header_fields, section
+from mail_proto.message.summary import summarize
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import StoreFlags, Summary
+from mail_runtime.contracts.store.columns import Objects
 
 BATCH_MESSAGES: Final = 500
 # Bodies of one batch together; a larger message is a batch of its own.
 BATCH_OCTETS: Final = 4 * 1024 * 1024
-_SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE"})
+_SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW"})
+_OF_OBJECTS: Final = frozenset({"EMAILID", "THREADID", "SAVEDATE"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What is known of one message beyond the view, as far as it was asked for."""
+
+    summary: Summary | None = None
+    body: bytes | None = None
+    objects: Objects | None = None
 
 
 async def fetch(session: Session, command: Fetch) -> Done:
@@ -58,11 +73,13 @@ class _Fetching:
 
     def __init__(self, session: Session, selected: Selected, items: tuple[FetchItem, ...]) -> None:
         self._session, self._selected, self._items = session, selected, items
-        sections = [item for item in items if isinstance(item, Section)]
-        self.needs_bodies = any(not item.is_header for item in sections)
-        self._reads_headers = any(item.is_header for item in sections)
+        sections = [item for item in items if not isinstance(item, Attribute)]
+        self.needs_bodies = any(isinstance(item, Binary) or not item.is_header for item in sections)
+        self._reads_headers = any(isinstance(item, Section) and item.is_header for item in sections)
         named = {item.name for item in items if isinstance(item, Attribute)}
         self._needs_summaries = bool(sections) or not _SUMMARISED.isdisjoint(named)
+        self._needs_objects = not _OF_OBJECTS.isdisjoint(named)
+        self._needs_previews = "PREVIEW" in named
         self._sets_seen = any(item.sets_seen for item in sections) and not selected.read_only
         self._tells_flags = "FLAGS" in named
         self.missed = False
@@ -75,20 +92,34 @@ class _Fetching:
         if self._needs_summaries:
             summaries = await contents.summaries(account_id, blob_ids)
             batch = self._present(batch, summaries.keys())
-        wanted = [m.blob_id for m in batch if self.needs_bodies or self._is_capped(summaries.get(m.blob_id))]
+        objects: dict[int, Objects] = {}
+        if self._needs_objects:
+            uids, mailbox_id = [message.uid for message in batch], self._selected.mailbox.id
+            objects = await self._selected.objects.of(self._session.store, account_id, mailbox_id, uids)
+            gone_uids = set(uids) - objects.keys()
+            batch = self._present(batch, {m.blob_id for m in batch if m.uid not in gone_uids})
+        wanted = [m.blob_id for m in batch if self.needs_bodies or self._lacks(summaries.get(m.blob_id))]
         if wanted:
             bodies = await self._bodies(wanted)
             gone = set(wanted) - bodies.keys()
             batch = self._present(batch, {m.blob_id for m in batch} - gone)
         seen = await self._set_seen(batch) if self._sets_seen else set()
         return b"".join(
-            self._response(message, summaries.get(message.blob_id), bodies.get(message.blob_id), message.uid in seen)
+            self._response(
+                message,
+                _Material(summaries.get(message.blob_id), bodies.get(message.blob_id), objects.get(message.uid)),
+                newly_seen=message.uid in seen,
+            )
             for message in batch
         )
 
-    def _is_capped(self, summary: Summary | None) -> bool:
-        """Whether header fields are asked for that may not be in the summary: it keeps only so much of a header."""
-        return self._reads_headers and summary is not None and len(summary.header) < summary.root.body_start
+    def _lacks(self, summary: Summary | None) -> bool:
+        """Whether something is asked for that isn't in the summary: it keeps only so much of a header, and those of
+        earlier versions have no preview."""
+        if summary is None:
+            return False
+        is_capped = self._reads_headers and len(summary.header) < summary.root.body_start
+        return is_capped or (self._needs_previews and summary.preview is None)
 
     def _present(self, batch: Sequence[Message], blob_ids: Collection[UUID]) -> list[Message]:
         present = [message for message in batch if message.blob_id in blob_ids]
@@ -121,17 +152,20 @@ class _Fetching:
             message.flags = [*message.flags, "\\Seen"]
         return set(uids)
 
-    def _response(self, message: Message, summary: Summary | None, body: bytes | None, newly_seen: bool) -> bytes:
-        pieces = [self._item(item, message, summary, body) for item in self._items]
+    def _response(self, message: Message, material: _Material, *, newly_seen: bool) -> bytes:
+        pieces = [self._item(item, message, material) for item in self._items]
         if newly_seen and not self._tells_flags:
             pieces.append(b"FLAGS " + render.flags(message.flags))
         number = self._selected.view.number(message.uid)
         return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
 
-    def _item(self, item: FetchItem, message: Message, summary: Summary | None, body: bytes | None) -> bytes:
-        if isinstance(item, Section):
-            assert summary is not None, "asked for in _needs_summaries"
-            return _section(item, summary, body)
+    def _item(self, item: FetchItem, message: Message, material: _Material) -> bytes:
+        if not isinstance(item, Attribute):
+            assert material.summary is not None, "asked for in _needs_summaries"
+            if isinstance(item, Section):
+                return _section(item, material.summary, material.body)
+            assert material.body is not None, "asked for in needs_bodies"
+            return _binary(item, material.summary, material.body)
         match item.name:
             case "UID":
                 return b"UID %d" % message.uid
@@ -141,14 +175,56 @@ class _Fetching:
                 return b"RFC822.SIZE %d" % message.octets
             case "INTERNALDATE":
                 return b"INTERNALDATE " + render_date_time(message.internal_date)
-        assert summary is not None, "asked for in _needs_summaries"
-        match item.name:
+            case "EMAILID" | "THREADID" | "SAVEDATE":
+                assert material.objects is not None, "asked for in _needs_objects"
+                return _object(item.name, material.objects)
+        assert material.summary is not None, "asked for in _needs_summaries"
+        return self._summarised(item.name, material.summary, material.body)
+
+    def _summarised(self, name: str, summary: Summary, body: bytes | None) -> bytes:
+        match name:
             case "ENVELOPE":
                 return b"ENVELOPE " + summary.envelope
             case "BODY":
                 return b"BODY " + summary.body
+            case "PREVIEW":
+                text = summary.preview
+                if text is None:
+                    assert body is not None, "asked for in _lacks"
+                    text = summarize(body).preview
+                return b"PREVIEW " + render.nstring_text(text, is_utf8=self._session.enabled.utf8)
             case _:
                 return b"BODYSTRUCTURE " + summary.bodystructure
+
+
+def _object(name: str, objects: Objects) -> bytes:
+    match name:
+        case "EMAILID":
+            return b"EMAILID (" + email_id(objects.email_id) + b")"
+        case "THREADID":
+            known = objects.thread_id
+            return b"THREADID NIL" if known is None else b"THREADID (" + thread_id(known) + b")"
+        case _:
+            return b"SAVEDATE " + render_date_time(objects.saved_date)
+
+
+def _binary(item: Binary, summary: Summary, body: bytes) -> bytes:
+    """Raises Refused: nobody here knows the part's encoding (RFC 3516 §4.3)."""
+    try:
+        octets = binary_section(body, summary.root, item.path)
+    except UnknownEncoding as error:
+        raise Refused("the part's encoding isn't known", "UNKNOWN-CTE") from error
+    if item.is_size:
+        return item.label + b" %d" % len(octets or b"")
+    if octets is None:
+        return item.label + b" NIL"
+    label = item.label
+    if item.partial is not None:
+        first, count = item.partial
+        label += b"<%d>" % first
+        octets = octets[first : first + count]
+    # A literal8 only where it must be one: the client needn't look for NUL then (RFC 3516 §4.3).
+    return label + (b" ~" if b"\0" in octets else b" ") + render.literal(octets)
 
 
 def _section(item: Section, summary: Summary, body: bytes | None) -> bytes:

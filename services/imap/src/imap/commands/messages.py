@@ -71,7 +71,10 @@ async def expunge(session: Session, command: Expunge) -> Done:
 
 
 async def append(session: Session, command: Append) -> Done:
-    """RFC 3501 §6.3.11, with APPENDUID (RFC 4315 §3)."""
+    """RFC 9051 §6.3.12, with APPENDUID (RFC 4315 §3)."""
+    if b"\0" in command.message:
+        # Kept as it is, such a message couldn't be sent by FETCH BODY[] (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
+        raise Refused("messages with NUL are not stored", "UNKNOWN-CTE" if command.is_binary else "")
     try:
         mailbox = await session.find_mailbox(command.mailbox)
         header = wire.AppendHeader(flags=list(command.flags), internal_date=command.date)

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from imap.session import Done, Session
 from mail_proto.imap import search_keys as k
 from mail_proto.imap.commands import Search, Sort, Thread
+from mail_proto.imap.errors import Refused
+from mail_proto.imap.search_results import extended, plain, saved
 from mail_proto.imap.sort_keys import render_threads
 from mail_proto.imap.view import View
+from mail_runtime.contracts.errors import StoreError
 from mail_runtime.contracts.store import search as wire
 
 
 async def search(session: Session, command: Search) -> Done:
-    view, found = await _find(session, command)
-    numbers = _numbers(view, wire.unpack_numbers(found.uids), by_uid=command.by_uid)
-    await session.send(b"* SEARCH" + b"".join(b" %d" % number for number in numbers) + b"\r\n")
+    """With RETURN, and always in IMAP4rev2, the answer is an ESEARCH (RFC 9051 §6.4.4)."""
+    if command.results is None and session.enabled.rev2:
+        command = replace(command, results=frozenset({"ALL"}))
+    await _answer(session, command, b"SEARCH")
     return Done("searched")
 
 
 async def sort(session: Session, command: Sort) -> Done:
-    view, found = await _find(session, command)
-    numbers = _numbers(view, wire.unpack_numbers(found.uids), by_uid=command.by_uid)
-    await session.send(b"* SORT" + b"".join(b" %d" % number for number in numbers) + b"\r\n")
+    """With RETURN the answer is an ESEARCH (RFC 5267 §3)."""
+    await _answer(session, command, b"SORT")
     return Done("sorted")
+
+
+async def _answer(session: Session, command: Search | Sort, word: bytes) -> None:
+    selected = session.selected
+    assert selected is not None, "checked by states.check_allowed"
+    saves = command.results is not None and "SAVE" in command.results
+    try:
+        if isinstance(command, Search) and command.fault is not None:
+            raise command.fault
+        view, found = await _find(session, command)
+    except (Refused, StoreError):
+        if saves:
+            selected.view.saved = []  # RFC 5182 §2.1: a search that fails leaves an empty result
+        raise
+    uids = wire.unpack_numbers(found.uids)
+    numbers = _numbers(view, uids, by_uid=command.by_uid)
+    if command.results is None:
+        await session.send(plain(word, numbers))
+        return
+    if saves:
+        view.saved = saved(command.results, uids)
+    await session.send(extended(session.tag, command.results, numbers, by_uid=command.by_uid))
 
 
 async def thread(session: Session, command: Thread) -> Done:
@@ -73,6 +99,12 @@ def to_wire(key: k.SearchKey, view: View) -> wire.SearchKey:
             return wire.Day("internal", first, end)
         case k.Sent(first, end):
             return wire.Day("sent", first, end)
+        case k.Saved(first, end):
+            return wire.Day("saved", first, end)
+        case k.Age(seconds, older):
+            return wire.Age(seconds, older)
+        case k.HasId(of, id):
+            return wire.HasId(of, id)
         case k.InHeader(name, text):
             return wire.InHeader(name.decode("latin-1"), text)
         case k.InText(text, header_too):

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+from imap.commands.listing import responses_to
 from imap.session import Done, Selected, Session, messages_of
-from mail_proto.imap.commands import Select, Simple
+from mail_proto.imap.commands import ListMailboxes, Select, Simple
+from mail_proto.imap.object_ids import mailbox_id
 from mail_proto.imap.view import View
-from mail_runtime.contracts.store import Expunge
+from mail_runtime.contracts.store import Expunge, Mailbox
 
 
 async def select(session: Session, command: Select) -> Done:
-    """SELECT, EXAMINE. A failure leaves no mailbox selected (RFC 3501 §6.3.1)."""
-    session.unselect()
+    """SELECT, EXAMINE. A failure leaves no mailbox selected (RFC 9051 §6.3.2)."""
+    if session.selected is not None:
+        session.unselect()
+        await session.send(b"* OK [CLOSED] the mailbox before is closed\r\n")
     mailbox = await session.find_mailbox(command.mailbox)
     # Watched before it is read: no change can fall between the two.
     session.watch.mailbox_id = mailbox.id
     session.watch.changed.clear()
     changes = await session.store.changes(session.account_id, mailbox.id)
-    mailbox = changes.mailbox
     view = View(messages_of(changes))
-    responses = [
-        view.flags_response(),
-        b"* %d EXISTS\r\n* 0 RECENT\r\n" % len(view),
-        b"* OK [UIDVALIDITY %d] uids are valid\r\n" % mailbox.uid_validity,
-        b"* OK [UIDNEXT %d] the next uid\r\n" % mailbox.uid_next,
-    ]
-    if (unseen := view.first_unseen()) is not None:
-        responses.append(b"* OK [UNSEEN %d] the first unseen\r\n" % unseen)
-    permanent = "()" if command.read_only else view.permanent_flags()
-    responses.append(b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % permanent.encode("ascii"))
-    await session.send(b"".join(responses))
-    session.selected = Selected(mailbox, command.read_only, view, mailbox.highest_modseq)
+    await session.send(b"".join(await _opening(session, command, changes.mailbox, view)))
+    session.selected = Selected(changes.mailbox, command.read_only, view, changes.mailbox.highest_modseq)
     if command.read_only:
         return Done("examining", "READ-ONLY")
     return Done("selected", "READ-WRITE")
+
+
+async def _opening(session: Session, command: Select, mailbox: Mailbox, view: View) -> list[bytes]:
+    """What a client is told of the mailbox that it opens (RFC 9051 §6.3.2)."""
+    rev2 = session.enabled.rev2
+    permanent = "()" if command.read_only else view.permanent_flags()
+    responses = [
+        view.flags_response(),
+        b"* %d EXISTS\r\n" % len(view),
+        b"* OK [UIDVALIDITY %d] uids are valid\r\n" % mailbox.uid_validity,
+        b"* OK [UIDNEXT %d] the next uid\r\n" % mailbox.uid_next,
+        b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % permanent.encode("ascii"),
+        b"* OK [MAILBOXID (%b)] for ever\r\n" % mailbox_id(mailbox.id),
+    ]
+    if not rev2:
+        responses.insert(2, b"* 0 RECENT\r\n")
+        if (unseen := view.first_unseen()) is not None:
+            responses.append(b"* OK [UNSEEN %d] the first unseen\r\n" % unseen)
+    else:
+        listed = ListMailboxes("", (mailbox.name,), wanted=frozenset({"SUBSCRIBED"}))
+        responses += [response for _, response in await responses_to(session, listed)]
+    return responses
 
 
 async def simple(session: Session, command: Simple) -> Done:

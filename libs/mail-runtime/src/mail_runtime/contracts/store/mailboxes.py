@@ -132,3 +132,23 @@ class Expunge(msgspec.Struct, frozen=True, kw_only=True):
 class Expunged(msgspec.Struct, frozen=True, kw_only=True):
     modseq: int
     uids: list[int]
+
+
+class MailboxIds(msgspec.Struct, frozen=True, kw_only=True):
+    ids: list[UUID]
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages of a mailbox carry \\Deleted, and their octets (RFC 9051 §6.3.11, RFC 9208 §4.1.4)."""
+
+    messages: int
+    octets: int
+
+
+class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account uses and may use (RFC 9208 §5.1); None: unlimited."""
+
+    octets: int
+    messages: int
+    octets_limit: int | None = None
+    messages_limit: int | None = None

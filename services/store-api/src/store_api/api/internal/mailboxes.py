@@ -14,6 +14,7 @@ from store_api.api.internal.bodies import packed, read_value, received_message, 
 from store_api.blobs.reading import framed, read_range
 from store_api.ingest.submission import append
 from store_api.mailboxes.changes import changes, columns
+from store_api.mailboxes.deleted import count_deleted
 from store_api.mailboxes.flags import store_flags
 from store_api.mailboxes.mailboxes import (
     create_mailbox,
@@ -23,6 +24,7 @@ from store_api.mailboxes.mailboxes import (
     subscribe,
 )
 from store_api.mailboxes.moving import copy_messages, expunge
+from store_api.mailboxes.quota import quota_of
 from store_api.mailboxes.renaming import change_mailbox
 from store_api.messages.contents import places, summaries
 
@@ -59,6 +61,25 @@ async def get_former_subscriptions(store: TheStore, account_id: UUID) -> Respons
 @router.post("/subscriptions", status_code=204)
 async def post_subscription(store: TheStore, account_id: UUID, request: Request) -> None:
     await subscribe(store.database, store.notifier, account_id, await read_value(request, wire.Subscribe))
+
+
+@router.post("/deleted")
+async def post_deleted(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.MailboxIds)
+    return packed(await count_deleted(store.database, account_id, wanted.ids))
+
+
+@router.get("/quota")
+async def get_quota(store: TheStore, account_id: UUID) -> Response:
+    found = await quota_of(store.database, account_id)
+    return packed(
+        wire.QuotaUsage(
+            octets=found.octets,
+            messages=found.messages,
+            octets_limit=found.octets_limit,
+            messages_limit=found.messages_limit,
+        )
+    )
 
 
 @router.get("/mailboxes/{mailbox_id}/changes")

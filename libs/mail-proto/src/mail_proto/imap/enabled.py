@@ -1,0 +1,32 @@
+"""What a client has switched on by ENABLE (RFC 5161): some of it changes how octets are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+# Their names as they are told, by their names in upper case.
+KNOWN: Final = {"IMAP4REV2": "IMAP4rev2", "UTF8=ACCEPT": "UTF8=ACCEPT"}
+
+
+class Enabled:
+    """Of one session; it only grows."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def add(self, names: Iterable[str]) -> list[str]:
+        """Switch on those that are known; returns what is on now and wasn't before."""
+        found = [KNOWN[name] for name in dict.fromkeys(names) if name in KNOWN and KNOWN[name] not in self._names]
+        self._names.update(found)
+        return found
+
+    @property
+    def rev2(self) -> bool:
+        """RFC 9051 Appendix E counts."""
+        return "IMAP4rev2" in self._names
+
+    @property
+    def utf8(self) -> bool:
+        """Mailbox names are UTF-8 in both directions (RFC 9051 §5.1, RFC 6855 §3)."""
+        return bool(self._names & {"IMAP4rev2", "UTF8=ACCEPT"})

@@ -1,0 +1,180 @@
+"""Arguments of the commands on mailboxes (RFC 9051 §9: select, create, list, status, append, …)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from mail_proto.imap import commands as c
+from mail_proto.imap.cursor import Cursor
+from mail_proto.imap.dates import parse_date_time
+from mail_proto.imap.errors import SyntaxFault
+
+# RFC 9051 §6.3.11; APPENDLIMIT: RFC 7889 §3; DELETED-STORAGE: RFC 9208 §4.1.4;
+# MAILBOXID: RFC 8474 §4.3; RECENT: RFC 3501 §6.3.10.
+STATUS_ITEMS: Final = frozenset(
+    {
+        "APPENDLIMIT",
+        "DELETED",
+        "DELETED-STORAGE",
+        "MAILBOXID",
+        "MESSAGES",
+        "RECENT",
+        "SIZE",
+        "UIDNEXT",
+        "UIDVALIDITY",
+        "UNSEEN",
+    }
+)
+MAX_PATTERNS: Final = 100
+
+# REMOTE: no mailbox is. RECURSIVEMATCH needs one of the others.
+_SELECT_OPTIONS: Final = frozenset({"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"})
+_RETURN_OPTIONS: Final = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+
+
+def _select(cursor: Cursor, name: str) -> c.Command:
+    return c.Select(cursor.mailbox(), read_only=name == "EXAMINE")
+
+
+def _on_mailbox(cursor: Cursor, name: str) -> c.Command:
+    return c.OnMailbox(name, cursor.mailbox())
+
+
+def _create(cursor: Cursor, name: str) -> c.Command:
+    """create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"] (RFC 6154 §6)."""
+    mailbox = cursor.mailbox()
+    uses: list[str] = []
+    if cursor.skip(b" ("):
+        cursor.expect(b"USE ")
+        uses = cursor.parenthesised(cursor.flag)
+        cursor.expect(b")")
+    return c.Create(mailbox, tuple(uses))
+
+
+def _rename(cursor: Cursor, name: str) -> c.Command:
+    mailbox = cursor.mailbox()
+    cursor.space()
+    return c.Rename(mailbox, cursor.mailbox())
+
+
+def _lsub(cursor: Cursor, name: str) -> c.Command:
+    reference = cursor.mailbox()
+    cursor.space()
+    return c.ListMailboxes(reference, (cursor.list_mailbox(),), is_lsub=True)
+
+
+def _list(cursor: Cursor, name: str) -> c.Command:
+    """list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]"""
+    select: frozenset[str] = frozenset()
+    is_extended = cursor.looking_at(b"(")
+    if is_extended:
+        select = frozenset(cursor.parenthesised(lambda: _option(cursor, _SELECT_OPTIONS)))
+        if "RECURSIVEMATCH" in select and not select & {"SUBSCRIBED", "SPECIAL-USE"}:
+            raise SyntaxFault("RECURSIVEMATCH needs something to match (RFC 9051 section 6.3.9.1)")
+        cursor.space()
+    reference = cursor.mailbox()
+    cursor.space()
+    if cursor.looking_at(b"("):
+        is_extended = True
+        patterns = tuple(cursor.parenthesised(cursor.list_mailbox))
+        if not 0 < len(patterns) <= MAX_PATTERNS:
+            raise SyntaxFault(f"1 to {MAX_PATTERNS} patterns")
+    else:
+        patterns = (cursor.list_mailbox(),)
+    wanted: list[str] = []
+    status: tuple[str, ...] = ()
+    if cursor.skip(b" RETURN "):
+        is_extended = True
+
+        def option() -> None:
+            nonlocal status
+            wanted.append(_option(cursor, _RETURN_OPTIONS))
+            if wanted[-1] == "STATUS":
+                cursor.space()
+                status = _status_items(cursor)
+
+        cursor.parenthesised(option)
+    if is_extended:  # RFC 9051 §6.3.9: empty patterns are ignored then
+        patterns = tuple(filter(None, patterns))
+    return c.ListMailboxes(reference, patterns, select=select, wanted=frozenset(wanted), status=status)
+
+
+def _option(cursor: Cursor, known: frozenset[str]) -> str:
+    option = cursor.keyword()
+    if option not in known:
+        raise SyntaxFault(f"the option {option[:40]} is not offered")
+    return option
+
+
+def _status(cursor: Cursor, name: str) -> c.Command:
+    mailbox = cursor.mailbox()
+    cursor.space()
+    return c.Status(mailbox, _status_items(cursor))
+
+
+def _status_items(cursor: Cursor) -> tuple[str, ...]:
+    items = tuple(dict.fromkeys(cursor.parenthesised(cursor.keyword)))
+    if not items or not STATUS_ITEMS.issuperset(items):
+        raise SyntaxFault(f"STATUS knows {', '.join(sorted(STATUS_ITEMS))}")
+    return items
+
+
+def _append(cursor: Cursor, name: str) -> c.Command:
+    """append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP (literal / literal8 / utf8-literal)"""
+    mailbox = cursor.mailbox()
+    cursor.space()
+    flags: tuple[str, ...] = ()
+    date: datetime | None = None
+    if cursor.looking_at(b"("):
+        flags = tuple(cursor.parenthesised(cursor.flag))
+        cursor.space()
+    if cursor.looking_at(b'"'):
+        try:
+            date = parse_date_time(cursor.string().decode("ascii"))
+        except ValueError as error:
+            raise SyntaxFault('a date-time is written "17-Jul-1996 02:44:25 -0700"') from error
+        cursor.space()
+    if not cursor.skip(b"UTF8 ("):
+        is_binary = cursor.skip(b"~")
+        return c.Append(mailbox, flags, date, cursor.literal(), is_binary=is_binary)
+    cursor.expect(b"~")
+    message = cursor.literal()
+    cursor.expect(b")")
+    return c.Append(mailbox, flags, date, message, is_binary=True)
+
+
+def _quota(cursor: Cursor, name: str) -> c.Command:
+    """getquota = "GETQUOTA" SP quota-root-name    getquotaroot = "GETQUOTAROOT" SP mailbox    (RFC 9208 §7)"""
+    if name == "GETQUOTAROOT":
+        return c.Quota(name, cursor.mailbox())
+    root = cursor.text()
+    if name == "SETQUOTA":  # no client may: what it wants is read only to be refused
+        cursor.space()
+        cursor.parenthesised(lambda: _limit(cursor))
+    return c.Quota(name, root)
+
+
+def _limit(cursor: Cursor) -> tuple[str, int]:
+    resource = cursor.keyword()
+    cursor.space()
+    return resource, cursor.number()
+
+
+COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
+    "SELECT": _select,
+    "EXAMINE": _select,
+    "CREATE": _create,
+    "DELETE": _on_mailbox,
+    "SUBSCRIBE": _on_mailbox,
+    "UNSUBSCRIBE": _on_mailbox,
+    "RENAME": _rename,
+    "LIST": _list,
+    "LSUB": _lsub,
+    "STATUS": _status,
+    "APPEND": _append,
+    "GETQUOTA": _quota,
+    "GETQUOTAROOT": _quota,
+    "SETQUOTA": _quota,
+}

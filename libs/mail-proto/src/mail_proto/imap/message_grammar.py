@@ -1,0 +1,112 @@
+"""Arguments of the commands on messages (RFC 9051 §9: expunge, search, fetch, store, copy; RFC 5256: sort, thread)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from mail_proto.imap import commands as c
+from mail_proto.imap.cursor import Cursor
+from mail_proto.imap.errors import Refused, SyntaxFault
+from mail_proto.imap.fetch_items import parse_fetch_items
+from mail_proto.imap.search_keys import Everything, SearchKey, SearchParser
+from mail_proto.imap.sort_keys import sort_criteria, thread_algorithm
+
+# RFC 4731 §3.1, RFC 5182 §2.1.
+_RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE"})
+
+
+def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    return c.Expunge(cursor.sequence_set())
+
+
+def _search(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    """search = "SEARCH" [SP "RETURN" SP "(" [options] ")"] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
+    results = _results(cursor)
+    charset = ""
+    if cursor.skip(b"CHARSET "):
+        charset = cursor.text().upper()
+        cursor.space()
+    try:
+        return c.Search(SearchParser(cursor, charset).program(), by_uid, results)
+    except Refused as fault:
+        if results is None or "SAVE" not in results:
+            raise
+        cursor.at = len(cursor.octets)
+        return c.Search(Everything(), by_uid, results, fault)
+
+
+def _results(cursor: Cursor) -> frozenset[str] | None:
+    """None: there is no RETURN. No options at all mean ALL (RFC 4731 §3.1)."""
+    if not cursor.skip(b"RETURN "):
+        return None
+    results = frozenset(cursor.parenthesised(cursor.keyword))
+    if unknown := results - _RESULTS:
+        raise SyntaxFault(f"the option {min(unknown)[:40]} is not offered")
+    cursor.space()
+    return results or frozenset({"ALL"})
+
+
+def _sort(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    """RFC 5256 §5: the charset must be there. RETURN: RFC 5267 §3."""
+    results = _results(cursor)
+    criteria = sort_criteria(cursor)
+    cursor.space()
+    return c.Sort(criteria, _in_charset(cursor), by_uid, results)
+
+
+def _thread(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    algorithm = thread_algorithm(cursor)
+    cursor.space()
+    return c.Thread(algorithm, _in_charset(cursor), by_uid)
+
+
+def _in_charset(cursor: Cursor) -> SearchKey:
+    """search-criteria = charset 1*(SP search-key)"""
+    charset = cursor.text().upper()
+    cursor.space()
+    return SearchParser(cursor, charset).program()
+
+
+def _fetch(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    messages = cursor.sequence_set()
+    cursor.space()
+    return c.Fetch(messages, parse_fetch_items(cursor), by_uid)
+
+
+def _store(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    messages = cursor.sequence_set()
+    cursor.space()
+    operation: Literal["add", "remove", "replace"] = "replace"
+    if cursor.skip(b"+"):
+        operation = "add"
+    elif cursor.skip(b"-"):
+        operation = "remove"
+    cursor.expect(b"FLAGS")
+    silent = cursor.skip(b".SILENT")
+    cursor.space()
+    if cursor.looking_at(b"("):
+        flags = cursor.parenthesised(cursor.flag)
+    else:
+        flags = [cursor.flag()]
+        while cursor.skip(b" ") and not cursor.at_end:
+            flags.append(cursor.flag())
+    return c.StoreFlags(messages, operation, tuple(flags), silent, by_uid)
+
+
+def _copy(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    messages = cursor.sequence_set()
+    cursor.space()
+    return c.Copy(messages, cursor.mailbox(), by_uid, move=name == "MOVE")
+
+
+COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], c.Command]]] = {
+    "EXPUNGE": _expunge,
+    "SEARCH": _search,
+    "SORT": _sort,
+    "THREAD": _thread,
+    "FETCH": _fetch,
+    "STORE": _store,
+    "COPY": _copy,
+    "MOVE": _copy,
+}

@@ -1,0 +1,95 @@
+"""From the octets of a complete command to its value (RFC 9051 §9, command), and the arguments of session commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mail_proto.imap import commands as c
+from mail_proto.imap import mailbox_grammar, message_grammar
+from mail_proto.imap.cursor import Cursor
+from mail_proto.imap.errors import ImapFault, SyntaxFault
+
+
+class TaggedFault(Exception):
+    """A command that can't be taken, with the tag to answer it by (`*` if there is none)."""
+
+    def __init__(self, tag: bytes, fault: ImapFault) -> None:
+        super().__init__(str(fault))
+        self.tag, self.fault = tag, fault
+
+
+def parse_command(octets: bytes, *, is_utf8: bool = False) -> tuple[bytes, c.Command]:
+    """(tag, command) of a complete command. `is_utf8`: names of mailboxes aren't in modified UTF-7.
+
+    Raises TaggedFault.
+    """
+    cursor = Cursor(octets, is_utf8=is_utf8)
+    tag = b"*"
+    try:
+        tag = cursor.tag()
+        cursor.space()
+        name = cursor.keyword()
+        by_uid = name == "UID"
+        if by_uid:
+            cursor.space()
+            name = cursor.keyword()
+        command = _arguments(cursor, name, by_uid=by_uid)
+        cursor.end()
+    except ImapFault as fault:
+        raise TaggedFault(tag, fault) from fault
+    return tag, command
+
+
+def _arguments(cursor: Cursor, name: str, *, by_uid: bool) -> c.Command:
+    if by_uid and name not in message_grammar.COMMANDS:
+        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE and EXPUNGE")
+    if name in c.SIMPLE:
+        return c.Simple(name)
+    if name == "EXPUNGE" and not by_uid:
+        return c.Expunge()
+    if name in message_grammar.COMMANDS:
+        cursor.space()
+        return message_grammar.COMMANDS[name](cursor, name, by_uid)
+    parse = _COMMANDS.get(name)
+    if parse is None:
+        raise SyntaxFault("unknown command")
+    cursor.space()
+    return parse(cursor, name)
+
+
+def _authenticate(cursor: Cursor, name: str) -> c.Command:
+    mechanism = cursor.keyword()
+    if not cursor.skip(b" "):
+        return c.Authenticate(mechanism)
+    initial = cursor.octets[cursor.at :]
+    cursor.at = len(cursor.octets)
+    return c.Authenticate(mechanism, initial)
+
+
+def _login(cursor: Cursor, name: str) -> c.Command:
+    user = cursor.text()
+    cursor.space()
+    return c.Login(user, cursor.text())
+
+
+def _identify(cursor: Cursor, name: str) -> c.Command:
+    if not cursor.skip(b"NIL"):
+        cursor.parenthesised(lambda: cursor.skip(b"NIL") or cursor.string())
+    return c.Identify()
+
+
+def _enable(cursor: Cursor, name: str) -> c.Command:
+    extensions = [cursor.keyword()]
+    while cursor.skip(b" ") and not cursor.at_end:
+        extensions.append(cursor.keyword())
+    return c.Enable(tuple(extensions))
+
+
+_COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
+    "AUTHENTICATE": _authenticate,
+    "LOGIN": _login,
+    "ID": _identify,
+    "ENABLE": _enable,
+    **mailbox_grammar.COMMANDS,
+}

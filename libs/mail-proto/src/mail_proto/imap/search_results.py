@@ -1,0 +1,46 @@
+"""What SEARCH and SORT answer (RFC 9051 §7.3.4, RFC 4731, RFC 5267 §3): `* SEARCH`, `* SORT` or `* ESEARCH`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mail_proto.imap import sequence
+
+
+def plain(word: bytes, numbers: Sequence[int]) -> bytes:
+    """`* SEARCH` and `* SORT` of IMAP4rev1."""
+    return b"* " + word + b"".join(b" %d" % number for number in numbers) + b"\r\n"
+
+
+def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_uid: bool) -> bytes:
+    """`* ESEARCH` with what was asked for; empty where the result is only to be saved (RFC 5182 §2.1).
+
+    `numbers` ascending, or as they were sorted: MIN and MAX are then the first and the last (RFC 5267 §3.1).
+    """
+    if options == {"SAVE"}:
+        return b""
+    items = [b"* ESEARCH (TAG %b)" % _quoted(tag)]
+    if by_uid:
+        items.append(b"UID")
+    if numbers:
+        if "MIN" in options:
+            items.append(b"MIN %d" % numbers[0])
+        if "MAX" in options:
+            items.append(b"MAX %d" % numbers[-1])
+        if "ALL" in options:
+            items.append(b"ALL " + sequence.render(numbers))
+    if "COUNT" in options:
+        items.append(b"COUNT %d" % len(numbers))
+    return b" ".join(items) + b"\r\n"
+
+
+def saved(options: frozenset[str], uids: Sequence[int]) -> list[int]:
+    """What `$` stands for afterwards: with MIN or MAX alone only those (RFC 5182 §2.4)."""
+    if options & {"ALL", "COUNT"} or not options & {"MIN", "MAX"} or not uids:
+        return sorted(uids)
+    ends = {uids[0]} if "MIN" in options else set()
+    return sorted(ends | ({uids[-1]} if "MAX" in options else set()))
+
+
+def _quoted(tag: bytes) -> bytes:
+    return b'"' + tag.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -1,0 +1,59 @@
+"""STATUS (RFC 9051 §6.3.11): counters that the store keeps, so that no message is looked at but for DELETED."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from imap.session import Done, Session
+from mail_proto.imap import render
+from mail_proto.imap.commands import Status
+from mail_proto.imap.object_ids import mailbox_id
+from mail_runtime.contracts.store import Deleted, Mailbox
+
+_OF_DELETED: Final = frozenset({"DELETED", "DELETED-STORAGE"})
+_NONE_DELETED: Final = Deleted(messages=0, octets=0)
+
+
+async def status(session: Session, command: Status) -> Done:
+    mailbox = await session.find_mailbox(command.mailbox)
+    await session.send((await status_responses(session, [mailbox], command.items))[mailbox.id])
+    return Done("status")
+
+
+async def status_responses(session: Session, mailboxes: Sequence[Mailbox], items: Sequence[str]) -> dict[UUID, bytes]:
+    """`* STATUS` of each mailbox. Raises Unavailable."""
+    deleted: dict[UUID, Deleted] = {}
+    if not _OF_DELETED.isdisjoint(items):
+        deleted = await session.store.deleted(session.account_id, [mailbox.id for mailbox in mailboxes])
+    found = {}
+    for mailbox in mailboxes:
+        marked = deleted.get(mailbox.id, _NONE_DELETED)
+        values = b" ".join(b"%b %b" % (item.encode("ascii"), _value(session, mailbox, marked, item)) for item in items)
+        name = render.mailbox(mailbox.name, is_utf8=session.enabled.utf8)
+        found[mailbox.id] = b"* STATUS %b (%b)\r\n" % (name, values)
+    return found
+
+
+def _value(session: Session, mailbox: Mailbox, deleted: Deleted, item: str) -> bytes:
+    match item:
+        case "APPENDLIMIT":
+            return b"%d" % session.shared.settings.max_message_octets
+        case "DELETED":
+            return b"%d" % deleted.messages
+        case "DELETED-STORAGE":  # RFC 9208 §4.1.4: octets, though STORAGE counts 1,024 of them
+            return b"%d" % deleted.octets
+        case "MAILBOXID":
+            return b"(" + mailbox_id(mailbox.id) + b")"
+        case "MESSAGES":
+            return b"%d" % mailbox.messages
+        case "SIZE":
+            return b"%d" % mailbox.octets
+        case "UIDNEXT":
+            return b"%d" % mailbox.uid_next
+        case "UIDVALIDITY":
+            return b"%d" % mailbox.uid_validity
+        case "UNSEEN":
+            return b"%d" % mailbox.unseen
+    return b"0"  # RECENT: no message is
