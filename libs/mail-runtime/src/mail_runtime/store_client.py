@@ -16,6 +16,7 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
 from mail_runtime.contracts.store import search as wire_search
 from mail_runtime.contracts.store.columns import changes_of
+from mail_runtime.contracts.store.screening import Spend, Stranger
 
 T = TypeVar("T")
 
@@ -118,6 +119,16 @@ class StoreClient:
         body = framing.pack_envelope(_encode(transmission), message)
         answer = await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S)
         return msgspec.msgpack.decode(answer, type=wire.Accepted)
+
+    # screening
+
+    async def greylist(self, stranger: Stranger) -> float:
+        """Seconds until it may come again; 0: it is known."""
+        return await self._ask("POST", "/greylist", stranger, float)
+
+    async def spend(self, wanted: Spend) -> bool:
+        """Whether there was as much left, counted for all replicas."""
+        return await self._ask("POST", "/allowances", wanted, bool)
 
     # mailboxes
 

@@ -11,6 +11,7 @@ from mail_runtime.contracts.errors import Unavailable
 from store_api.accounts import guard
 from store_api.api import idempotency
 from store_api.db.engine import Database
+from store_api.screening import allowances, greylist
 
 log = structlog.get_logger()
 
@@ -23,6 +24,10 @@ async def sweep(database: Database) -> None:
         await guard.forget_old(connection)
     async with database.transaction() as connection:
         await idempotency.forget_old(connection)
+    async with database.transaction() as connection:
+        await greylist.forget_old(connection)
+    async with database.transaction() as connection:
+        await allowances.forget_old(connection)
 
 
 async def run(database: Database) -> None:

@@ -18,6 +18,7 @@ from store_api.ingest.drafts import Arrived, Draft, Path
 from store_api.ingest.envelopes import known_transmissions
 from store_api.ingest.forwarding import forwarded, forwarded_id, forwarding_path
 from store_api.ingest.incoming import Group, Incoming, Outbound, Target
+from store_api.ingest.junk import send_to_junk
 from store_api.mailboxes.quota import Room
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ async def _route(
         except StoreError as error:
             plans[place] = error
             del drafts[place]
+    await send_to_junk(connection, drafts.values())
     return resolved
 
 

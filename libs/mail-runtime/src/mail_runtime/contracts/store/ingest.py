@@ -29,7 +29,7 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     `id` is made by the frontend once per DATA: a repeated POST with the same id stores nothing twice.
     `submitted_by` is None for mail from outside: then every recipient must be local.
     An empty `reverse_path` is the null reverse path. `ret` and `envid` (decoded from xtext) are those of MAIL;
-    `dsn` has what was asked for recipients, by their address in `recipients`.
+    `dsn` has what was asked for recipients, by their address in `recipients`. `junk`: into Junk where there is one.
     """
 
     id: UUID
@@ -40,6 +40,7 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     ret: Ret = ""
     envid: str = ""
     dsn: dict[str, DsnRequest] = {}
+    junk: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
 from store_api.api.access import TheStore
-from store_api.api.internal import logins, mailboxes, maildrops, search
+from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.questions import check_sender, recipients
 from store_api.ingest.submission import accept
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/internal")
 router.include_router(mailboxes.router)
 router.include_router(maildrops.router)
 router.include_router(logins.router)
+router.include_router(screening.router)
 router.include_router(search.router)
 
 

@@ -1,0 +1,1 @@
+"""What all replicas of smtp-in know together about who sends: greylisting, and how much was sent lately."""
