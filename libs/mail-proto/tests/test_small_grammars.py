@@ -10,7 +10,7 @@ from email.policy import SMTP
 import pytest
 
 from mail_proto.addresses import AddressFault, parse_mailbox
-from mail_proto.dsn import FailedRecipient, delivery_status_notification
+from mail_proto.dsn import Notification, RecipientReport, delivery_status_notification
 from mail_proto.sasl import SaslFault, decode_response, parse_plain
 
 
@@ -51,11 +51,12 @@ def test_plain() -> None:
 def test_a_bounce_is_a_report() -> None:
     original = b"Subject: =?utf-8?q?x?=\r\nX-Long: " + b"y" * 2000 + b"\r\n\r\nsecret body\r\n"
     failures = [
-        FailedRecipient("a@b.test", "5.1.1", "550 no\r\nsuch user", "mx.b.test"),
-        FailedRecipient("c@d.test", "4.4.7", "gave up " * 300, ""),
+        RecipientReport("a@b.test", "5.1.1", "550 no\r\nsuch user", "mx.b.test"),
+        RecipientReport("c@d.test", "4.4.7", "gave up " * 300, ""),
     ]
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    octets = delivery_status_notification("mx.test", "me@here.test", failures, original, "<id@mx.test>", now)
+    told = Notification("mx.test", "me@here.test", failures, original, "<id@mx.test>", now)
+    octets = delivery_status_notification(told)
     assert max(map(len, octets.split(b"\r\n"))) <= 998
     assert b"\n" not in octets.replace(b"\r\n", b"")
     assert b"secret body" not in octets

@@ -66,7 +66,7 @@ async def show_delivery(context: Context, delivery_id: Annotated[str, typer.Argu
     history = delivery.pop("history")
     context.out.item(delivery)
     context.out.line("")
-    context.out.rows(history, ("at", "result", "remote", "status", "reply"))
+    context.out.rows(history, ("at", "result", "remote", "address", "tls", "status", "reply"))
 
 
 def _action(name: str, done: str, help_text: str) -> Callable[..., Awaitable[None]]:

@@ -26,6 +26,7 @@ from store_api.db.engine import Database
 from store_api.db.migrate import migrate
 from store_api.events.notifier import Notifier
 from store_api.events.publisher import Publisher
+from store_api.queue import overdue
 from store_api.queue.dispatcher import Dispatcher
 from store_api.search.indexer import Indexer
 from store_api.settings import MigrationSettings, Settings
@@ -96,6 +97,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[so
         background = [
             group.create_task(store.coalescer.run(), name="coalescer"),
             group.create_task(store.dispatcher.run(), name="dispatcher"),
+            group.create_task(overdue.run(store.report_overdue), name="overdue"),
             group.create_task(sweeping.run(store.database), name="sweeping"),
             group.create_task(store.publisher.run(), name="publisher"),
             group.create_task(store.teller.run(), name="webhooks"),

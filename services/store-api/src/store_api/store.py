@@ -25,7 +25,9 @@ from store_api.ingest.planning import Rules
 from store_api.mailboxes.kept import KeptMailboxes
 from store_api.mailboxes.retention import Retention
 from store_api.queue.dispatcher import Dispatcher
-from store_api.queue.outcomes import Retries, report
+from store_api.queue.outcomes import report
+from store_api.queue.overdue import expire, tell_delays
+from store_api.queue.retries import Retries
 from store_api.search.indexer import Indexer
 from store_api.settings import Settings
 
@@ -83,6 +85,12 @@ class Store:
         group, stored = await report(self.database, self.blobs, self.retries, self.rules, outcomes)
         await self.committed([group], [stored])
         self.dispatcher.wake()
+
+    async def report_overdue(self) -> None:
+        """Tell senders of delays, end what is too old. Raises Unavailable."""
+        for group, stored in await tell_delays(self.database, self.blobs, self.rules):
+            await self.committed([group], [stored])
+        await expire(self.database, self.report)
 
     async def ready(self) -> None:
         """Raises Unavailable: the database or the object storage doesn't answer."""

@@ -1,41 +1,65 @@
-"""Bounces of this system for recipients that fail at once, stored with the message itself (RFC 3461 §6, RFC 3464)."""
+"""Notifications of this system about messages (RFC 3461 §6, RFC 3464), stored with what they tell of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID, uuid5
 
-from mail_proto.dsn import FailedRecipient, delivery_status_notification
-from mail_runtime.contracts.store import Transmission
+from mail_proto.dsn import Notification, RecipientReport, delivery_status_notification
+from mail_runtime.contracts.store import Ret, Transmission
 from store_api.blobs import Octets
 from store_api.ingest.drafts import Arrived
 
 # The whole header is looked at, and no more than that of a large message.
-_MAX_ORIGINAL_OCTETS = 262_144
+_MAX_HEADER_OCTETS: Final = 262_144
+# RET=FULL is a wish (RFC 3461 §6.2): larger messages come back as their header.
+MAX_RETURNED_OCTETS: Final = 4_194_304
 
 
-def bounce(
-    hostname: str,
-    reverse_path: str,
-    failures: Sequence[FailedRecipient],
-    original: Octets,
-    identifier: UUID,
-) -> Arrived:
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The message that a notification is about, and what its sender asked for."""
+
+    reverse_path: str
+    octets: Octets
+    ret: Ret = ""
+    envid: str = ""
+    arrived: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def to_return(self, reports: Collection[RecipientReport]) -> tuple[bytes, bool]:
+        """(octets, whether they are the whole message): that comes back with failures only (RFC 3461 §4.3)."""
+        failed = any(report.action == "failed" for report in reports)
+        if self.ret == "full" and failed and len(self.octets) <= MAX_RETURNED_OCTETS:
+            return bytes(self.octets), True
+        return bytes(self.octets[:_MAX_HEADER_OCTETS]), False
+
+
+def bounce(hostname: str, original: Original, reports: list[RecipientReport], identifier: UUID) -> Arrived:
     """The notification as a transmission of our own, from the null reverse path to the sender."""
-    octets = delivery_status_notification(
+    returned, is_whole = original.to_return(reports)
+    told = Notification(
         hostname,
-        reverse_path,
-        failures,
-        bytes(original[:_MAX_ORIGINAL_OCTETS]),
+        original.reverse_path,
+        reports,
+        returned,
         f"<{identifier}@{hostname}>",
         datetime.now(UTC),
+        original.arrived,
+        original.envid,
+        is_whole,
     )
-    smtputf8 = not all(address.isascii() for address in (reverse_path, *(failure.address for failure in failures)))
-    sent = Transmission(id=identifier, reverse_path="", recipients=[reverse_path], smtputf8=smtputf8)
-    return Arrived(sent, octets, is_own=True)
+    sent = Transmission(
+        id=identifier,
+        reverse_path="",
+        recipients=[original.reverse_path],
+        smtputf8=not (told.is_ascii and original.reverse_path.isascii()),
+    )
+    return Arrived(sent, delivery_status_notification(told), is_own=True)
 
 
 def bounce_id(transmission_id: UUID) -> UUID:
-    """Of the bounce of a transmission that failed while it was stored."""
+    """Of the notification about a transmission that was made while it was stored."""
     return uuid5(transmission_id, "bounce")

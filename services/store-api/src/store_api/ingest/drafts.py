@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from mail_proto.addresses import AddressFault, parse_mailbox
-from mail_proto.dsn import FailedRecipient
+from mail_proto.dsn import Action, RecipientReport
 from mail_runtime.contracts.errors import OverQuota, Refused
-from mail_runtime.contracts.store import Transmission
+from mail_runtime.contracts.store import DsnRequest, Transmission
 from store_api.blobs import Octets
 from store_api.db.ids import uuid7
 from store_api.directory.expansion import Forwarder, Local, Reason, Remote, Sender
@@ -19,6 +20,8 @@ from store_api.ingest.incoming import Scanned
 from store_api.mailboxes.quota import Room
 
 Path = tuple[Forwarder, ...]
+
+_NOTHING_ASKED: Final = DsnRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,17 @@ class Draft:
     sender: Sender
     targets: dict[tuple[UUID, UUID], Local] = field(default_factory=dict)
     leaving: dict[Path, dict[str, None]] = field(default_factory=dict)
-    failures: list[FailedRecipient] = field(default_factory=list)
+    reports: list[tuple[RecipientReport, DsnRequest]] = field(default_factory=list)
 
-    def fail(self, address: str, reason: Reason) -> None:
-        """This end gets nothing; others do."""
+    def fail(self, address: str, reason: Reason, recipient: str) -> None:
+        """This end, to which `recipient` leads, gets nothing; others do."""
         status, words = REASONS[reason]
-        self.failures.append(FailedRecipient(address, status, words, ""))
+        self._report("failed", address, status, words, recipient)
+
+    def _report(self, action: Action, address: str, status: str, words: str, recipient: str) -> None:
+        """Note what the sender may want to hear (RFC 3461 §4.1), with what it asked about the recipient."""
+        request = self.arrived.transmission.dsn.get(recipient, _NOTHING_ASKED)
+        self.reports.append((RecipientReport(address, status, words, "", action, request.orcpt), request))
 
     def take(self, route: Route) -> None:
         """Add where one recipient leads. Raises Refused: it takes no mail, or not from here."""
@@ -58,15 +66,24 @@ class Draft:
         if looping and not any(_passes(leaf.path, looping) for leaf in (*route.locals, *route.remotes)):
             raise refused(route.address, "loop")
         for forwarder in looping:
-            self.fail(forwarder.address, "loop")
+            self.fail(forwarder.address, "loop", route.address)
         for failure in route.failures:
-            self.fail(failure.address, failure.reason)
+            self.fail(failure.address, failure.reason, route.address)
         for local in route.locals:
             if _passes(local.path, looping):
                 self._deliver(local)
         for remote in route.remotes:
             if _passes(remote.path, looping):
                 self._leave(remote)
+        if route.address in self.arrived.transmission.dsn:
+            self._succeeded(route)
+
+    def _succeeded(self, route: Route) -> None:
+        """A mailbox here is delivery, leaving through a forwarder is relaying (RFC 3461 §5.2.3, §5.2.7.3 a)."""
+        if route.locals:
+            self._report("delivered", route.address, "2.1.5", "delivered to a mailbox", route.address)
+        elif any(remote.path for remote in route.remotes):
+            self._report("relayed", route.address, "2.1.5", "forwarded", route.address)
 
     def _looping(self, remotes: Sequence[Remote]) -> set[Forwarder]:
         """Forwarders that the message has passed before; of each way the first."""
@@ -112,8 +129,10 @@ class Draft:
             for room in taken:
                 room.takes(-size, -1)
             raise refused(alone.address, "over_quota")
+        missed = {local.address for local in full}
+        self.reports = [told for told in self.reports if told[0].action != "delivered" or told[0].address not in missed]
         for local in full:
-            self.fail(local.address, "over_quota")
+            self.fail(local.address, "over_quota", local.address)
 
     def domain_of(self, path: Path) -> UUID | None:
         """Whose mail it is that leaves this way."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_runtime.contracts.store import DsnRequest
 from store_api.db.engine import fetch
 from store_api.db.ids import uuid7
+from store_api.ingest.asked import wants
 from store_api.ingest.incoming import Incoming, Outbound
 
 _NOTHING_ASKED: Final = DsnRequest()
@@ -29,7 +30,7 @@ INSERT INTO delivery (id, transmission_id, recipient, domain, expires_at, delay_
                       orcpt)
 SELECT id, transmission_id, recipient, domain,
        now() + make_interval(secs => coalesce(r.lifetime_s, lifetime)),
-       now() + make_interval(secs => coalesce(r.delay_notice_s, delay)),
+       CASE WHEN delay IS NOT NULL THEN now() + make_interval(secs => coalesce(r.delay_notice_s, delay)) END,
        account_id, domain_id, string_to_array(notify, ' '), orcpt
 FROM unnest(CAST(:ids AS uuid[]), CAST(:transmissions AS uuid[]), CAST(:recipients AS text[]),
             CAST(:domains AS text[]), CAST(:lifetimes AS float8[]), CAST(:delays AS float8[]),
@@ -83,7 +84,10 @@ async def insert_deliveries(connection: AsyncConnection, envelopes: Sequence[Out
         domains=[recipient.rpartition("@")[2].lower() for _, recipient in deliveries],
         lifetimes=[outbound.lifetime_s for outbound, _ in deliveries],
         account_ids=[outbound.account_id for outbound, _ in deliveries],
-        delays=[outbound.delay_notice_s for outbound, _ in deliveries],
+        delays=[
+            outbound.delay_notice_s if outbound.reverse_path and wants("delayed", request.notify) else None
+            for (outbound, _), request in zip(deliveries, asked, strict=True)
+        ],
         domain_ids=[outbound.domain_id for outbound, _ in deliveries],
         notifies=[None if request.notify is None else " ".join(request.notify) for request in asked],
         orcpts=[request.orcpt for request in asked],

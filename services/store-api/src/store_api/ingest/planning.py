@@ -9,11 +9,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_proto.dsn import RecipientReport
 from mail_proto.srs import Srs
 from mail_runtime.contracts.errors import Refused, StoreError
 from store_api.directory.expansion import Sender, Submitter
 from store_api.directory.resolve import Resolved, resolve, submitters
-from store_api.ingest.bounces import bounce, bounce_id
+from store_api.ingest.asked import wants
+from store_api.ingest.bounces import Original, bounce, bounce_id
 from store_api.ingest.drafts import Arrived, Draft, Path
 from store_api.ingest.envelopes import known_transmissions
 from store_api.ingest.forwarding import forwarded, forwarded_id, forwarding_path
@@ -59,9 +61,9 @@ async def plan(
             drafts[place] = Draft(a, sender)
     bounced: dict[int, Sequence[Incoming]] = {}
     resolved = await _route(connection, rules, drafts, plans, rooms or {})
-    failed = {place: draft for place, draft in drafts.items() if draft.failures and draft.sender.reverse_path}
-    if failed:
-        bounced = await _bounces(connection, rules, failed, rooms or {})
+    reports = {place: wanted for place, draft in drafts.items() if (wanted := _wanted(draft))}
+    if reports:
+        bounced = await _bounces(connection, rules, drafts, reports, rooms or {})
     for place, draft in drafts.items():
         plans[place] = [*_group(rules, draft, resolved), *bounced.get(place, ())]
     return plans
@@ -98,25 +100,31 @@ async def _route(
     return resolved
 
 
+def _wanted(draft: Draft) -> list[RecipientReport]:
+    """What its sender is told; nobody is told at the null reverse path."""
+    if not draft.sender.reverse_path:
+        return []
+    return [report for report, request in draft.reports if wants(report.action, request.notify)]
+
+
 async def _bounces(
-    connection: AsyncConnection, rules: Rules, failed: Mapping[int, Draft], rooms: Rooms
+    connection: AsyncConnection,
+    rules: Rules,
+    originals: Mapping[int, Draft],
+    reports: Mapping[int, list[RecipientReport]],
+    rooms: Rooms,
 ) -> dict[int, Sequence[Incoming]]:
-    """For each draft the messages that its bounce comes to; none where the sender can't be reached."""
+    """For each draft with reports what its notification comes to; nothing where the sender can't be reached."""
     drafts = {}
-    for place, draft in failed.items():
-        transmission = draft.arrived.transmission
-        notification = bounce(
-            rules.hostname,
-            transmission.reverse_path,
-            draft.failures,
-            draft.arrived.octets,
-            bounce_id(transmission.id),
-        )
-        drafts[place] = Draft(notification, Sender())
+    for place, told in reports.items():
+        arrived = originals[place].arrived
+        sent = arrived.transmission
+        original = Original(sent.reverse_path, arrived.octets, sent.ret, sent.envid)
+        drafts[place] = Draft(bounce(rules.hostname, original, told, bounce_id(sent.id)), Sender())
     refused: list[Plan] = [()] * (max(drafts) + 1)
     resolved = await _route(connection, rules, drafts, refused, rooms)
-    for place in failed.keys() - drafts.keys():
-        transmission = failed[place].arrived.transmission
+    for place in reports.keys() - drafts.keys():
+        transmission = originals[place].arrived.transmission
         log.warning("bounce_dropped", transmission_id=str(transmission.id), reason=str(refused[place]))
     return {place: _group(rules, draft, resolved) for place, draft in drafts.items()}
 

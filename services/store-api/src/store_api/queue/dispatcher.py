@@ -19,7 +19,8 @@ from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.contracts.store import Outcomes, RelayJob
 from mail_runtime.contracts.subjects import RELAY_LANE, RELAY_STREAM, RELAY_SUBJECTS
 from store_api.db.engine import Database, run
-from store_api.queue.suppression import refuse
+from store_api.queue.ending import end
+from store_api.queue.suppression import refusal
 
 log = structlog.get_logger()
 
@@ -111,7 +112,7 @@ class Dispatcher:
                 await run(connection, _PUBLISHED, ids=[row.id for row in due], pause_s=REPUBLISH_S)
         suppressed = [(row.transmission_id, row.id) for row in due if row.suppressed]
         if suppressed and self.report is not None:
-            await refuse(self._database, suppressed, self.report)
+            await end(self._database, suppressed, refusal, self.report)
         return len(due)
 
     async def _publish(self, jetstream: JetStreamContext, due: Sequence[Any]) -> None:

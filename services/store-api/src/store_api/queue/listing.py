@@ -88,11 +88,12 @@ async def read_delivery(connection: AsyncConnection, only: UUID | None, delivery
 
 
 async def list_attempts(connection: AsyncConnection, delivery_id: UUID) -> list[Any]:
-    """Rows (at, result, reply, status, remote) of each attempt, oldest first."""
+    """Rows (at, result, reply, status, remote, address, tls) of each attempt, oldest first."""
     return list(
         await run(
             connection,
-            "SELECT at, result, reply, status, remote FROM delivery_attempt WHERE delivery_id = :id ORDER BY at",
+            "SELECT at, result, reply, status, remote, address, tls FROM delivery_attempt"
+            " WHERE delivery_id = :id ORDER BY at",
             id=delivery_id,
         )
     )

@@ -6,20 +6,18 @@ disappears. A domain that wants it (`suppress_bounced`) has recipients added who
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import Conflict, NotFound
-from mail_runtime.contracts.store import ClaimDeliveries, Outcome, Outcomes
-from store_api.db.engine import Database, run
-from store_api.queue.claims import claim
+from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.store import ClaimedDelivery, Outcome
+from store_api.db.engine import run
 
 # RFC 3463 §3.2, RFC 7505 §4.2: bad mailbox, moved without a new address, domain without mail.
 UNKNOWN_RECIPIENT: Final = frozenset({"5.1.1", "5.1.6", "5.1.10"})
-LEASE_S: Final = 60
 MAX_REASON_LENGTH: Final = 500
 
 _ADD_BOUNCED: Final = """
@@ -40,25 +38,10 @@ async def add_bounced(connection: AsyncConnection, outcomes: Sequence[Outcome]) 
         await run(connection, _ADD_BOUNCED, ids=ids, length=MAX_REASON_LENGTH)
 
 
-async def refuse(
-    database: Database, suppressed: Sequence[tuple[UUID, UUID]], report: Callable[[Outcomes], Awaitable[None]]
-) -> None:
-    """Let deliveries, as (transmission, delivery), fail in the way of any attempt."""
-    by_transmission: dict[UUID, list[UUID]] = {}
-    for transmission_id, delivery_id in suppressed:
-        by_transmission.setdefault(transmission_id, []).append(delivery_id)
-    for delivery_ids in by_transmission.values():
-        lease = uuid4()
-        try:
-            claimed = await claim(database, ClaimDeliveries(delivery_ids=delivery_ids, lease=lease, lease_s=LEASE_S))
-            await report(Outcomes(lease=lease, outcomes=[_outcome(each.id) for each in claimed.deliveries]))
-        except Conflict:
-            continue  # another replica was quicker
-
-
-def _outcome(delivery_id: UUID) -> Outcome:
+def refusal(delivery: ClaimedDelivery) -> Outcome:
+    """What becomes of a delivery to a suppressed recipient."""
     reply = "not sent: the recipient is on the suppression list"
-    return Outcome(delivery_id=delivery_id, result="failed", reply=reply, status="5.7.1")
+    return Outcome(delivery_id=delivery.id, result="failed", reply=reply, status="5.7.1")
 
 
 async def put(connection: AsyncConnection, domain_id: UUID, address: str, reason: str) -> bool:

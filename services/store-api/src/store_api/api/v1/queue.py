@@ -60,6 +60,8 @@ class Attempt(BaseModel):
     reply: str = Field(examples=["451 4.7.1 greylisted, try again"])
     status: str = Field(examples=["4.7.1"])
     remote: str = Field(examples=["mx.elsewhere.test"])
+    address: str = Field(examples=["192.0.2.7"], description="of the remote; empty: none was reached")
+    tls: str = Field(examples=["TLSv1.3 TLS_AES_256_GCM_SHA384"], description="empty: without TLS")
 
 
 class DeliveryWithAttempts(Delivery):
