@@ -22,10 +22,14 @@ def has_eight_bit_header(message: bytes) -> bool:
     return not message[: end.start() if end else len(message)].isascii()
 
 
+def crlf_ended(octets: bytes) -> bytes:
+    """With each bare CR and each bare LF as CRLF. A piece of a message must end with LF, or be the last one."""
+    return _BARE.sub(b"\r\n", octets) if _BARE.search(octets) else octets
+
+
 def stuffed(message: bytes) -> bytes:
     """The message as sent after 354: lines end in CRLF, leading dots doubled, terminated by CRLF "." CRLF."""
-    if _BARE.search(message):
-        message = _BARE.sub(b"\r\n", message)
+    message = crlf_ended(message)
     if not message.endswith(b"\r\n"):
         message += b"\r\n"
     if message.startswith(b"."):

@@ -6,10 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID, uuid4
 
-from mail_runtime.contracts.errors import Conflict
+import structlog
+
+from mail_runtime.contracts.errors import Conflict, NotFound
 from mail_runtime.contracts.store import ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes
 from store_api.db.engine import Database
 from store_api.queue.claims import claim
+
+log = structlog.get_logger()
 
 LEASE_S: Final = 60
 
@@ -36,3 +40,5 @@ async def end(
             await report(Outcomes(lease=lease, outcomes=[outcome(each) for each in claimed.deliveries]))
         except Conflict:
             continue  # another replica, or a worker, was quicker
+        except NotFound as error:
+            log.error("message_of_delivery_is_gone", deliveries=[str(each) for each in delivery_ids], error=str(error))

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import Conflict, Unavailable
+from mail_runtime.contracts.errors import Conflict, NotFound, Unavailable
 from mail_runtime.contracts.store import ClaimedDelivery, Outcome
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database
@@ -64,6 +64,8 @@ async def tell_delays(database: Database, blobs: Blobs, rules: Rules) -> list[tu
             done.append(await _tell(database, blobs, rules, together))
         except Conflict:
             continue  # another replica told it, or an attempt ended one of them: the rest has its turn next time
+        except NotFound as error:
+            log.error("message_of_delivery_is_gone", transmission_id=str(together[0].transmission_id), error=str(error))
     return done
 
 
