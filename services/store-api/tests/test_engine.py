@@ -24,3 +24,15 @@ async def test_text_that_cannot_be_kept_is_refused(database: Database, execute: 
     with pytest.raises(Refused):
         async with database.transaction() as connection:
             await execute(connection, ALIAS, id=uuid7(), domain_id=uuid7(), address="nul\x00")  # type: ignore[operator]
+
+
+async def test_a_connection_that_ended_while_it_lay_idle_is_replaced(database: Database) -> None:
+    async def backend() -> int:
+        [row] = await database.fetch("SELECT pg_backend_pid() AS pid")
+        return int(row.pid)
+
+    first = await backend()
+    assert await backend() == first
+    async with database.engine.connect() as connection:
+        (await connection.get_raw_connection()).driver_connection.terminate()  # type: ignore[union-attr]
+    assert await backend() != first

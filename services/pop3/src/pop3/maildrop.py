@@ -15,8 +15,9 @@ from pop3.shared import Shared
 
 # Larger messages are passed on in pieces, and never are in memory as a whole.
 WHOLE_OCTETS: Final = 256 * 1024
-# Messages whose \Seen waits for the next call; a process that dies forgets at most these.
-MAX_UNTOLD: Final = 64
+# Messages whose \Seen waits for the next call; a process that dies forgets at most these. Most clients delete what they
+# have retrieved: then nothing is told of it at all.
+MAX_UNTOLD: Final = 500
 
 
 class OpenedMaildrop:

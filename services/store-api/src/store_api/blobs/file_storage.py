@@ -54,10 +54,13 @@ class FileStorage:
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         try:
-            with (self._root / key).open("rb", buffering=0) as file:
-                return _read_fully(file.fileno(), offset, length)
+            descriptor = os.open(f"{self._root}/{key}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise ObjectMissing(key) from error
+        try:
+            return _read_fully(descriptor, offset, length)
+        finally:
+            os.close(descriptor)
 
     def delete(self, key: str) -> None:
         path = self._root / key

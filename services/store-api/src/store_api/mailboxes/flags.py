@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Refused
 from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
 from store_api.mailboxes.changing import changing
 from store_api.mailboxes.rows import count, lock
@@ -112,17 +112,15 @@ async def store_flags_locked(
         values["flags"] = flags
     if change.operation != "replace":
         values["lowered"] = [flag.lower() for flag in flags]
-    row = (
-        await run(
-            connection,
-            _STORE.format(new=_NEW_FLAGS[change.operation], differs=_DIFFERS[change.operation]),
-            account_id=account_id,
-            mailbox_id=mailbox.id,
-            modseq=modseq,
-            unchanged_since=change.unchanged_since,
-            **values,
-        )
-    ).one()
+    [row] = await fetch(
+        connection,
+        _STORE.format(new=_NEW_FLAGS[change.operation], differs=_DIFFERS[change.operation]),
+        account_id=account_id,
+        mailbox_id=mailbox.id,
+        modseq=modseq,
+        unchanged_since=change.unchanged_since,
+        **values,
+    )
     modified: list[int] = row.modified or []
     if row.most_flags > MAX_FLAGS:
         raise Refused(f"a message has at most {MAX_FLAGS} flags")

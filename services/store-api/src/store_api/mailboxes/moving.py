@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.store import Copied, CopyMessages, Expunge, Expunged, Mailbox, UidSet
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
 from store_api.mailboxes.changing import changing
 from store_api.mailboxes.quota import lock_room
@@ -79,18 +79,16 @@ async def copy_locked(
 ) -> Copied:
     """Between mailboxes that the transaction has locked; `uids` None: all. Raises OverQuota, Refused."""
     modseq = target.highest_modseq + 1
-    row = (
-        await run(
-            connection,
-            _COPY,
-            account_id=account_id,
-            source_id=source.id,
-            target_id=target.id,
-            uid_next=target.uid_next,
-            modseq=modseq,
-            **ranges(uids),
-        )
-    ).one()
+    [row] = await fetch(
+        connection,
+        _COPY,
+        account_id=account_id,
+        source_id=source.id,
+        target_id=target.id,
+        uid_next=target.uid_next,
+        modseq=modseq,
+        **ranges(uids),
+    )
     source_uids: list[int] = row.source_uids or []
     if not source_uids:
         return Copied(uid_validity=target.uid_validity, source_uids=[], target_uids=[])
@@ -134,18 +132,16 @@ async def _remove(
     restorable: bool,
 ) -> Expunged:
     """`highest`: the locked mailbox's modseq; it only moves on if a message went."""
-    row = (
-        await run(
-            connection,
-            _REMOVE,
-            account_id=account_id,
-            mailbox_id=mailbox_id,
-            force=force,
-            restorable=restorable,
-            modseq=highest + 1,
-            **ranges(uids),
-        )
-    ).one()
+    [row] = await fetch(
+        connection,
+        _REMOVE,
+        account_id=account_id,
+        mailbox_id=mailbox_id,
+        force=force,
+        restorable=restorable,
+        modseq=highest + 1,
+        **ranges(uids),
+    )
     if not row.uids:
         return Expunged(modseq=highest, uids=[])
     await count(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Mailbox
-from store_api.db.engine import run
+from store_api.db.engine import fetch
 
 COLUMNS: Final = (
     "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use,"
@@ -41,9 +41,10 @@ async def lock(connection: AsyncConnection, account_id: UUID, mailbox_ids: Seque
     Under this lock uids and modseqs are given out, so that they become visible in order.
     Raises NotFound: one of them isn't there.
     """
-    rows = await run(
+    rows = await fetch(
         connection,
-        f"SELECT {COLUMNS} FROM mailbox WHERE account_id = :account_id AND id = ANY (:ids) ORDER BY id FOR UPDATE",
+        f"SELECT {COLUMNS} FROM mailbox WHERE account_id = :account_id AND id = ANY (CAST(:ids AS uuid[]))"
+        " ORDER BY id FOR UPDATE",
         account_id=account_id,
         ids=list(mailbox_ids),
     )
@@ -64,7 +65,7 @@ async def count(
     octets: int = 0,
 ) -> None:
     """Set the modseq of a locked mailbox and add to its counters; uid_next grows with the messages added."""
-    await run(
+    await fetch(
         connection,
         "UPDATE mailbox SET highest_modseq = :modseq, messages = messages + :messages, unseen = unseen + :unseen,"
         " octets = octets + :octets, uid_next = uid_next + greatest(:messages, 0)"

@@ -8,7 +8,7 @@ from uuid import UUID
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Retrieve, RetrievePiece
 from store_api.blobs.places import COLUMNS, Place
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database
 
 _PRESENT: Final = f"""
 SELECT m.uid, {COLUMNS}
@@ -28,10 +28,7 @@ WHERE b.id = :blob_id AND (
 
 async def present(database: Database, account_id: UUID, wanted: Retrieve) -> tuple[list[int], list[Place]]:
     """Uids of those that are in the mailbox, and where their octets are; ascending."""
-    async with database.transaction() as connection:
-        rows = (
-            await run(connection, _PRESENT, account_id=account_id, mailbox_id=wanted.mailbox_id, uids=wanted.uids)
-        ).all()
+    rows = await database.fetch(_PRESENT, account_id=account_id, mailbox_id=wanted.mailbox_id, uids=wanted.uids)
     return [row[0] for row in rows], [Place(*row[1:]) for row in rows]
 
 
@@ -41,9 +38,8 @@ async def begun(database: Database, account_id: UUID, wanted: RetrievePiece) -> 
         _, found = await present(database, account_id, Retrieve(mailbox_id=wanted.mailbox_id, uids=[wanted.uid]))
         place = next((place for place in found if place.blob_id == wanted.blob_id), None)
     else:
-        async with database.transaction() as connection:
-            row = (await run(connection, _BEGUN, account_id=account_id, blob_id=wanted.blob_id)).one_or_none()
-        place = None if row is None else Place(*row)
+        rows = await database.fetch(_BEGUN, account_id=account_id, blob_id=wanted.blob_id)
+        place = Place(*rows[0]) if rows else None
     if place is None:
         raise NotFound("the message is gone")
     return place
