@@ -11,7 +11,7 @@ export S3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-mime \
-	bench-pop3 fuzz up down containers-check clean
+	bench-pop3 fuzz up down containers-check kubernetes-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -43,6 +43,9 @@ test: $(STAMP) ## all tests: units, the store, the whole system
 
 test-fast: $(STAMP) ## the tests that need no running system
 	$(BIN)/python -m pytest -q libs services/smtp-in services/smtp-out services/pop3 services/imap
+
+kubernetes-check: $(STAMP) ## the Kubernetes manifests against API schemas and policies (with kubectl: against its rendering too)
+	$(BIN)/python -m pytest -q tests/kubernetes
 
 lint: $(STAMP) ## style, types, import rules
 	$(BIN)/ruff check .

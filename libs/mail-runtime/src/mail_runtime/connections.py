@@ -33,11 +33,21 @@ class Connections:
         self._open[task] = connection
         task.add_done_callback(lambda ended: self._open.pop(ended, None))
 
-    async def stop_all(self, grace_s: float, on_abort: Callable[[int], None]) -> None:
-        """Ask each to stop; after `grace_s` cancel those that still run (`on_abort` is told how many)."""
+    async def stop_all(self, grace_s: float, on_abort: Callable[[int], None], drain_s: float = 0.0) -> None:
+        """Ask each to stop, evenly over `drain_s`; `grace_s` later cancel those that still run.
+
+        `on_abort` is told how many these are. Clients whose connection ends connect again, to another replica: spread
+        over some time these are logins like any others.
+        """
         self.stopping = True
-        for connection in list(self._open.values()):
-            connection.stop()
+        loop = asyncio.get_running_loop()
+        before, start = list(self._open.items()), loop.time()
+        for n, (task, connection) in enumerate(before):
+            wait_s = start + drain_s * n / len(before) - loop.time()
+            if wait_s > 0 and not task.done():
+                await asyncio.sleep(wait_s)
+            if not task.done():
+                connection.stop()
         if not self._open:
             return
         _, late = await asyncio.wait(list(self._open), timeout=grace_s)

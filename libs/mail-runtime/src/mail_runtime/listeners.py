@@ -48,12 +48,17 @@ Connect = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Client], StreamC
 
 @asynccontextmanager
 async def listening(
-    host: str, doors: Mapping[str, Door], max_connections: int, connect: Connect, balancers: Networks = ()
+    host: str,
+    doors: Mapping[str, Door],
+    max_connections: int,
+    connect: Connect,
+    balancers: Networks = (),
+    drain_s: float = 0.0,
 ) -> AsyncIterator[dict[str, int]]:
     """Listen while the block runs; yields the port of each door by name (port 0 takes a free one).
 
     `connect(reader, writer, client)` makes a connection, in the task that will run it. Connections from `balancers`
-    begin with a PROXY header.
+    begin with a PROXY header. When the block ends, connections end evenly over `drain_s`.
     """
     connections = Connections(max_connections)
     try:
@@ -65,7 +70,7 @@ async def listening(
             log.info("listening", bind=host, **ports)
             yield ports
     finally:
-        await connections.stop_all(STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late))
+        await connections.stop_all(STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late), drain_s)
 
 
 def _protocols(connections: Connections, connect: Connect, *, is_secure: bool) -> MakeProtocol:

@@ -28,8 +28,9 @@ MAX_WORKERS: Final = 64
 # What ends sooner after its start has a wrong setting, or no port: starting it again changes nothing.
 EARLY_END_S: Final = 5.0
 RESTART_PAUSE_S: Final = 0.5
-# Workers stop by themselves within 10 s.
+# Workers stop by themselves within 10 s, after they have drained for as long as they are told to.
 STOP_S: Final = 12.0
+_DRAIN: Final = "POSTROOM_DRAIN_S"
 
 
 def wanted() -> int:
@@ -106,7 +107,7 @@ async def _run(worker: int, metrics: str, stopping: asyncio.Event) -> int | None
         return (status or 1) if status >= 0 and time.monotonic() - started < EARLY_END_S else None
     process.terminate()
     try:
-        async with asyncio.timeout(STOP_S):
+        async with asyncio.timeout(STOP_S + float(os.environ.get(_DRAIN) or 0)):
             await ended
     except TimeoutError:
         process.kill()

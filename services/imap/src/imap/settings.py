@@ -21,6 +21,9 @@ class Settings:
         "addresses or networks of balancers, whose connections begin with a PROXY header",
         "",
     )
+    drain_s: float = setting(
+        "POSTROOM_DRAIN_S", "seconds over which connections end when the service stops; 0: all at once", 0.0
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9104)
     imap_port: int = setting("POSTROOM_IMAP_PORT", "IMAP with STARTTLS", 2143)
     imaps_port: int = setting("POSTROOM_IMAPS_PORT", "IMAP over TLS (RFC 8314)", 2993)

@@ -26,6 +26,7 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
         settings.max_connections,
         lambda reader, writer, client: Connection(reader, writer, shared, tls, client),
         balancer_networks(settings.proxy_protocol_from),
+        settings.drain_s,
     )
     async with reloading(tls), connections as ports:
         yield ports

@@ -20,6 +20,9 @@ class Settings:
         "addresses or networks of balancers, whose connections begin with a PROXY header",
         "",
     )
+    drain_s: float = setting(
+        "POSTROOM_DRAIN_S", "seconds over which connections end when the service stops; 0: all at once", 0.0
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9103)
     pop3_port: int = setting("POSTROOM_POP3_PORT", "POP3 with STLS", 2110)
     pop3s_port: int = setting("POSTROOM_POP3S_PORT", "POP3 over TLS (RFC 8314)", 2995)

@@ -6,6 +6,6 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-CONNECTIONS: Final = Gauge("smtp_in_connections", "Open connections", ["listener"])
-TRANSMISSIONS: Final = Counter("smtp_in_transmissions_total", "DATA, by outcome", ["listener", "outcome"])
-LOGINS: Final = Counter("smtp_in_logins_total", "AUTH, by outcome", ["outcome"])
+CONNECTIONS: Final = Gauge("postroom_smtp_in_connections", "Open connections", ["listener"])
+TRANSMISSIONS: Final = Counter("postroom_smtp_in_transmissions_total", "DATA, by outcome", ["listener", "outcome"])
+LOGINS: Final = Counter("postroom_smtp_in_logins_total", "AUTH, by outcome", ["outcome"])

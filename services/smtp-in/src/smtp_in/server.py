@@ -64,4 +64,6 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
             log.info("listening", bind=settings.bind, **ports)
             yield ports
     finally:
-        await connections.stop_all(STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late))
+        await connections.stop_all(
+            STOP_GRACE_S, lambda late: log.warning("connections_cut", connections=late), settings.drain_s
+        )

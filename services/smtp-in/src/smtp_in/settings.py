@@ -21,6 +21,9 @@ class Settings:
         "addresses or networks of balancers, whose connections begin with a PROXY header",
         "",
     )
+    drain_s: float = setting(
+        "POSTROOM_DRAIN_S", "seconds over which connections end when the service stops; 0: all at once", 0.0
+    )
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9101)
     smtp_port: int = setting("POSTROOM_SMTP_PORT", "mail from other servers (MX)", 2525)
     submission_port: int = setting("POSTROOM_SUBMISSION_PORT", "users' mail, STARTTLS (RFC 6409)", 2587)

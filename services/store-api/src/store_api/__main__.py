@@ -19,7 +19,7 @@ from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service, settle_memory
 from mail_runtime.settings import settings_or_exit
 from mail_runtime.workers import is_worker
-from store_api import sweeping
+from store_api import measuring, sweeping
 from store_api.api.app import create_faces
 from store_api.blobs.opening import open_blobs
 from store_api.db.engine import Database
@@ -99,6 +99,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[so
             group.create_task(store.dispatcher.run(), name="dispatcher"),
             group.create_task(overdue.run(store.report_overdue), name="overdue"),
             group.create_task(sweeping.run(store.database), name="sweeping"),
+            group.create_task(measuring.keep_measuring(store.database, store.publisher.bus), name="measuring"),
             group.create_task(store.publisher.run(), name="publisher"),
             group.create_task(store.teller.run(), name="webhooks"),
             group.create_task(store.removal.run(), name="removal"),

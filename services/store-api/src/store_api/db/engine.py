@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
+from prometheus_client import Histogram
 from sqlalchemy import CursorResult, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mail_runtime.contracts.errors import Conflict, Refused, StoreError, Unavailable
+
+SECONDS: Final = Histogram(
+    "postroom_transaction_seconds",
+    "Transactions that were committed, with the wait for a connection",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 
 CONNECTIONS: Final = 16
 CONNECT_TIMEOUT_S: Final = 5
@@ -64,9 +72,11 @@ class Database:
         Raises Unavailable: the database can't be reached or broke off; a commit may or may not have happened.
         Conflict: something of that name exists. Refused: a value can't be stored.
         """
+        start = time.perf_counter()
         try:
             async with self.engine.begin() as connection:
                 yield connection
+            SECONDS.observe(time.perf_counter() - start)
         except DBAPIError as error:
             if (known := _known(error)) is None:
                 raise
