@@ -95,6 +95,10 @@ class RunningPostroom:
 
         self._do(wait())
 
+    def admin_url(self, name: str) -> str:
+        """Where the service tells of its health and metrics."""
+        return f"http://{self.host}:{self._supervised(name).program.environ['POSTROOM_ADMIN_PORT']}"
+
     def log(self, name: str) -> str:
         """What the process has written so far."""
         return self._supervised(name).log.read_text(errors="replace")

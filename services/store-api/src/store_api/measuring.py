@@ -25,11 +25,12 @@ EVERY_S: Final = 15.0
 MAX_COUNTED: Final = 100_000
 
 DELIVERIES: Final = Gauge(
-    "postroom_queue_deliveries", "Deliveries that wait to be sent, up to 100,000", ["state"], multiprocess_mode="livemax"
+    "postroom_queue_deliveries",
+    "Deliveries that wait, up to 100,000",
+    ["state"],
+    multiprocess_mode="livemax",
 )
-DUE: Final = Gauge(
-    "postroom_queue_due", "Deliveries that could be sent now, and are not", multiprocess_mode="livemax"
-)
+DUE: Final = Gauge("postroom_queue_due", "Deliveries that could be sent now, and are not", multiprocess_mode="livemax")
 OLDEST_DUE: Final = Gauge(
     "postroom_queue_oldest_due_seconds",
     "How long the first of those that are due has been waiting for a relay",
