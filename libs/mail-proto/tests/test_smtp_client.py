@@ -8,15 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail_proto.smtp.client import (
+from mail_proto.smtp.client import ClientSession, State
+from mail_proto.smtp.client_actions import (
     Action,
-    ClientSession,
     Close,
     Envelope,
+    Idle,
+    Login,
+    Manner,
     Send,
     SendMessage,
     StartTls,
-    State,
+    StartTlsUse,
+    Verdict,
 )
 from mail_proto.smtp.client_data import has_eight_bit_header, is_eight_bit, stuffed
 from mail_proto.smtp.client_replies import (
@@ -37,13 +41,35 @@ def one(octets: bytes) -> Reply:
     return replies[0]
 
 
-def talk(session: ClientSession, *replies: bytes) -> list[str]:
+class OneMessage:
+    """A connection for one envelope: it begins when the session is idle, and quits afterwards."""
+
+    def __init__(self, hostname: str, envelope: Envelope, *, starttls: StartTlsUse = "may") -> None:
+        self.session = ClientSession(Manner(hostname, starttls))
+        self._envelopes = [envelope]
+
+    def receive(self, reply: Reply) -> Action:
+        return self.go_on(self.session.receive(reply))
+
+    def go_on(self, action: Action) -> Action:
+        if isinstance(action, Idle) and self._envelopes:
+            action = self.session.begin(self._envelopes.pop())
+        if isinstance(action, Idle):
+            action = self.session.quit()
+        return action
+
+    @property
+    def state(self) -> State:
+        return self.session.state
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return (self.session.refusal,) if self.session.refusal else self.session.verdicts
+
+
+def talk(session: OneMessage, *replies: bytes) -> list[str]:
     """Feed the replies; what the session did, in words."""
-    done = []
-    for reply in replies:
-        action: Action = session.receive(one(reply))
-        done.append(words(action))
-    return done
+    return [words(session.receive(one(reply))) for reply in replies]
 
 
 def words(action: Action) -> str:
@@ -54,6 +80,8 @@ def words(action: Action) -> str:
             return "(message)"
         case StartTls():
             return "(tls)"
+        case Idle():
+            return "(idle)"
         case Close():
             return "(close)"
 
@@ -165,9 +193,9 @@ def envelope(*recipients: str, octets: int = 100, eight_bit: bool = False, utf8:
 
 
 def test_whole_dialogue_with_tls() -> None:
-    session = ClientSession("here.test", envelope(eight_bit=True))
+    session = OneMessage("here.test", envelope(eight_bit=True))
     assert talk(session, b"220 hi\r\n", EHLO, b"220 go\r\n") == ["EHLO here.test", "STARTTLS", "(tls)"]
-    assert words(session.secured()) == "EHLO here.test"
+    assert words(session.go_on(session.session.secured())) == "EHLO here.test"
     assert talk(
         session,
         EHLO,
@@ -189,7 +217,7 @@ def test_whole_dialogue_with_tls() -> None:
 
 
 def test_falls_back_to_helo_without_parameters() -> None:
-    session = ClientSession("here.test", envelope(eight_bit=True))
+    session = OneMessage("here.test", envelope(eight_bit=True))
     assert talk(session, b"220 hi\r\n", b"502 what\r\n", b"250 hi\r\n") == [
         "EHLO here.test",
         "HELO here.test",
@@ -198,12 +226,12 @@ def test_falls_back_to_helo_without_parameters() -> None:
 
 
 def test_starttls_refused_goes_on_in_plaintext() -> None:
-    session = ClientSession("h", envelope())
+    session = OneMessage("h", envelope())
     assert talk(session, b"220 hi\r\n", EHLO, b"454 no\r\n")[-1] == "MAIL FROM:<a@here.test> SIZE=100"
 
 
 def test_each_recipient_has_its_own_verdict() -> None:
-    session = ClientSession("h", envelope("a@t", "b@t", "c@t", "d@t"), starttls=False)
+    session = OneMessage("h", envelope("a@t", "b@t", "c@t", "d@t"), starttls="never")
     talk(
         session,
         b"220 hi\r\n",
@@ -220,11 +248,11 @@ def test_each_recipient_has_its_own_verdict() -> None:
         ("deferred", "4.2.1"),
         ("deferred", "4.5.3"),
     ]
-    assert not session.try_elsewhere
+    assert not session.session.try_elsewhere
 
 
 def test_no_data_when_no_recipient_is_left() -> None:
-    session = ClientSession("h", envelope(), starttls=False)
+    session = OneMessage("h", envelope(), starttls="never")
     assert talk(session, b"220 hi\r\n", EHLO, b"250 ok\r\n", b"550 no\r\n")[-1] == "QUIT"
 
 
@@ -233,9 +261,9 @@ def test_no_data_when_no_recipient_is_left() -> None:
     [
         ([b"421 busy\r\n"], "deferred", True),
         ([b"450 busy\r\n"], "deferred", True),
-        ([b"554 go away\r\n"], "failed", False),
+        ([b"554 go away\r\n"], "failed", True),
         ([b"220 hi\r\n", b"451 x\r\n"], "deferred", True),
-        ([b"220 hi\r\n", b"500 x\r\n", b"500 x\r\n"], "failed", False),
+        ([b"220 hi\r\n", b"500 x\r\n", b"500 x\r\n"], "failed", True),
         ([b"220 hi\r\n", EHLO, b"451 4.7.1 grey\r\n"], "deferred", True),
         ([b"220 hi\r\n", EHLO, b"550 5.7.1 no\r\n"], "failed", False),
         ([b"220 hi\r\n", EHLO, b"250 ok\r\n", b"421 bye\r\n"], "deferred", False),
@@ -248,21 +276,21 @@ def test_no_data_when_no_recipient_is_left() -> None:
     ],
 )
 def test_refusals_at_each_step(replies: list[bytes], result: str, elsewhere: bool) -> None:
-    session = ClientSession("h", envelope(), starttls=False)
+    session = OneMessage("h", envelope(), starttls="never")
     talk(session, *replies)
     assert session.verdicts[0].result == result
-    assert session.try_elsewhere is elsewhere
+    assert (session.session.try_elsewhere or session.session.refusal is not None) is elsewhere
     assert session.state in {State.QUIT, State.CLOSED}
 
 
 def test_smtputf8_is_needed_but_not_offered() -> None:
-    session = ClientSession("h", envelope("jürgen@t"), starttls=False)
+    session = OneMessage("h", envelope("jürgen@t"), starttls="never")
     talk(session, b"220 hi\r\n", b"250 mx\r\n")
     assert (session.verdicts[0].result, session.verdicts[0].status) == ("failed", "5.6.7")
 
 
 def test_smtputf8_offered() -> None:
-    session = ClientSession("h", envelope("jürgen@t", utf8=True), starttls=False)
+    session = OneMessage("h", envelope("jürgen@t", utf8=True), starttls="never")
     assert talk(session, b"220 hi\r\n", EHLO, b"250 ok\r\n")[1:] == [
         "MAIL FROM:<a@here.test> SIZE=100 BODY=8BITMIME SMTPUTF8",
         "RCPT TO:<jürgen@t>",
@@ -270,28 +298,28 @@ def test_smtputf8_offered() -> None:
 
 
 def test_larger_than_the_server_takes() -> None:
-    session = ClientSession("h", envelope(octets=1001), starttls=False)
+    session = OneMessage("h", envelope(octets=1001), starttls="never")
     assert talk(session, b"220 hi\r\n", EHLO)[-1] == "QUIT"
     assert (session.verdicts[0].result, session.verdicts[0].status) == ("failed", "5.3.4")
 
 
 def test_an_address_cant_end_its_command() -> None:
-    session = ClientSession("h", envelope("x@t>\r\nRSET"), starttls=False)
+    session = OneMessage("h", envelope("x@t>\r\nRSET"), starttls="never")
     assert talk(session, b"220 hi\r\n", EHLO)[-1] == "QUIT"
     assert session.verdicts[0].status == "5.1.3"
 
 
 def test_lost_connection_defers_what_is_open() -> None:
-    session = ClientSession("h", envelope("a@t", "b@t"), starttls=False)
+    session = OneMessage("h", envelope("a@t", "b@t"), starttls="never")
     talk(session, b"220 hi\r\n", EHLO, b"250 ok\r\n", b"550 no\r\n")
-    session.lost("connection closed")
+    session.session.lost("connection closed")
     assert [v.result for v in session.verdicts] == ["failed", "deferred"]
 
 
 def test_lost_while_quitting_changes_nothing() -> None:
-    session = ClientSession("h", envelope(), starttls=False)
+    session = OneMessage("h", envelope(), starttls="never")
     talk(session, b"220 hi\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 done\r\n")
-    session.lost("connection closed")
+    session.session.lost("connection closed")
     assert session.verdicts[0].result == "delivered"
 
 
@@ -299,24 +327,108 @@ PIPELINING = b"250-mx.test\r\n250 PIPELINING\r\n"
 
 
 def test_pipelining_sends_the_envelope_at_once() -> None:
-    session = ClientSession("h", envelope("a@t", "b@t"), starttls=False)
+    session = OneMessage("h", envelope("a@t", "b@t"), starttls="never")
     assert talk(
         session, b"220 hi\r\n", PIPELINING, b"250 ok\r\n", b"550 no\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"
     ) == [
         "EHLO h",
-        "MAIL FROM:<a@here.test>\r\nRCPT TO:<a@t>\r\nRCPT TO:<b@t>",
+        "MAIL FROM:<a@here.test>\r\nRCPT TO:<a@t>\r\nRCPT TO:<b@t>\r\nDATA",
         "",
         "",
-        "DATA",
+        "",
         "(message)",
         "QUIT",
     ]
     assert [v.result for v in session.verdicts] == ["failed", "delivered"]
 
 
-def test_pipelined_replies_after_a_refused_mail_are_ignored() -> None:
-    session = ClientSession("h", envelope("a@t", "b@t"), starttls=False)
+def test_pipelined_replies_after_a_refused_mail_change_nothing() -> None:
+    session = OneMessage("h", envelope("a@t", "b@t"), starttls="never")
     talk(session, b"220 hi\r\n", PIPELINING)
-    assert talk(session, b"451 busy\r\n", b"503 x\r\n", b"503 x\r\n", b"221 bye\r\n") == ["QUIT", "", "", "(close)"]
-    assert [v.result for v in session.verdicts] == ["deferred", "deferred"]
+    assert talk(session, b"451 busy\r\n", b"250 x\r\n", b"503 x\r\n", b"503 x\r\n", b"221 bye\r\n") == [
+        "",
+        "",
+        "",
+        "QUIT",
+        "(close)",
+    ]
+    assert [v.reply for v in session.verdicts] == ["451 busy", "451 busy"]
+    assert session.session.try_elsewhere
+
+
+def test_354_without_recipients_is_answered_with_nothing() -> None:
+    session = OneMessage("h", envelope("a@t"), starttls="never")
+    talk(session, b"220 hi\r\n", PIPELINING)
+    assert talk(session, b"250 ok\r\n", b"550 no\r\n", b"354 go\r\n", b"250 odd\r\n") == ["", "", ".", "QUIT"]
+    assert [v.result for v in session.verdicts] == ["failed"]
+
+
+def test_a_second_message_and_what_undoes_a_broken_transaction() -> None:
+    session = ClientSession(Manner("h", "never"))
+
+    def words_after(*replies: bytes) -> list[str]:
+        return [words(session.receive(one(reply))) for reply in replies]
+
+    assert words_after(b"220 hi\r\n", b"250 mx\r\n") == ["EHLO h", "(idle)"]
+    assert words(session.begin(envelope("a@t"))) == "MAIL FROM:<a@here.test>"
+    assert words_after(b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n")[-1] == "(idle)"
+    assert words(session.begin(envelope("b@t"))) == "MAIL FROM:<a@here.test>"
+    assert words_after(b"250 ok\r\n", b"550 no\r\n")[-1] == "(idle)"
+    assert [v.result for v in session.verdicts] == ["failed"]
+    assert words(session.begin(envelope("c@t"))) == "RSET"
+    assert words_after(b"250 ok\r\n", b"421 enough\r\n") == ["MAIL FROM:<a@here.test>", "(close)"]
     assert session.try_elsewhere
+
+
+def test_lmtp_answers_for_each_recipient() -> None:
+    session = ClientSession(Manner("h", "never", lmtp=True))
+    assert words(session.receive(one(b"220 hi\r\n"))) == "LHLO h"
+    session.receive(one(b"250-x\r\n250 PIPELINING\r\n"))
+    session.begin(envelope("a@t", "b@t", "c@t"))
+    for reply in (b"250 ok\r\n", b"250 ok\r\n", b"550 no\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 kept\r\n"):
+        action = session.receive(one(reply))
+    assert isinstance(action, Send)
+    assert words(session.receive(one(b"452 4.2.2 full\r\n"))) == "(idle)"
+    assert [(v.result, v.reply) for v in session.verdicts] == [
+        ("delivered", "250 kept"),
+        ("failed", "550 no"),
+        ("deferred", "452 4.2.2 full"),
+    ]
+
+
+AUTH = Login("bob", "s3cret")
+
+
+@pytest.mark.parametrize(
+    ("ehlo", "replies", "said"),
+    [
+        (b"250-x\r\n250 AUTH LOGIN PLAIN\r\n", [b"235 ok\r\n"], ["AUTH PLAIN AGJvYgBzM2NyZXQ=", "(idle)"]),
+        (
+            b"250-x\r\n250 AUTH LOGIN\r\n",
+            [b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n", b"235 ok\r\n"],
+            ["AUTH LOGIN", "Ym9i", "czNjcmV0", "(idle)"],
+        ),
+        (b"250-x\r\n250 AUTH PLAIN\r\n", [b"535 no\r\n"], ["AUTH PLAIN AGJvYgBzM2NyZXQ=", "QUIT"]),
+        (b"250-x\r\n250 AUTH GSSAPI\r\n", [], ["QUIT"]),
+    ],
+)
+def test_login(ehlo: bytes, replies: list[bytes], said: list[str]) -> None:
+    session = ClientSession(Manner("h", "never", login=AUTH), secure=True)
+    session.receive(one(b"220 hi\r\n"))
+    assert [words(session.receive(one(reply))) for reply in (ehlo, *replies)] == said
+    assert session.refusal is None or session.refusal.result == "deferred"
+
+
+def test_a_password_is_never_sent_in_clear() -> None:
+    session = ClientSession(Manner("h", login=AUTH))
+    session.receive(one(b"220 hi\r\n"))
+    assert words(session.receive(one(b"250-x\r\n250 AUTH PLAIN\r\n"))) == "QUIT"
+    assert session.refusal is not None
+    assert "s3cret" not in repr(AUTH)
+
+
+@pytest.mark.parametrize("replies", [[b"250 x\r\n"], [b"502 x\r\n"], [EHLO, b"454 no\r\n"]])
+def test_tls_that_must_be_isnt_given_up(replies: list[bytes]) -> None:
+    session = OneMessage("h", envelope(), starttls="must")
+    assert talk(session, b"220 hi\r\n", *replies)[-1] == "QUIT"
+    assert session.verdicts[0].result in {"deferred", "failed"}

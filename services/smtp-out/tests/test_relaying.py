@@ -21,7 +21,12 @@ from mail_runtime.contracts.errors import Conflict, Unavailable
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
 from smtp_out import worker as worker_module
 from smtp_out.attempt import Sender
-from smtp_out.routes import NoRoute, Routes
+from smtp_out.destinations import Destinations
+from smtp_out.names import Names
+from smtp_out.plans import Planner
+from smtp_out.routes import Addresses, MailHosts, NoRoute, Routes
+from smtp_out.sharing import Sharing
+from smtp_out.table import Table
 from smtp_out.worker import Worker
 
 MESSAGE = "Subject: x\r\n\r\n.dot\r\nGrüße\r\n".encode()
@@ -31,15 +36,16 @@ class Fixed(Routes):
     """Routes without DNS."""
 
     def __init__(self, *hosts: str) -> None:
-        self._hosts = list(hosts)
+        super().__init__(Names("127.0.0.1:1"), "here.test")
+        self._hosts = hosts
 
-    async def hosts(self, domain: str) -> list[str]:
+    async def hosts(self, domain: str) -> MailHosts:
         if not self._hosts:
             raise NoRoute("failed", "5.1.2", "no such domain")
-        return self._hosts
+        return MailHosts(self._hosts, self._hosts[0])
 
-    async def addresses(self, host: str) -> list[str]:
-        return [host]
+    async def addresses(self, host: str) -> Addresses:
+        return Addresses((host,))
 
 
 class Inbox:
@@ -127,7 +133,13 @@ class FakeStore:
         return [(outcome.result, outcome.status) for outcome in self.outcomes]
 
 
+class FakeMetadata:
+    num_delivered = 1
+
+
 class FakeJob:
+    metadata = FakeMetadata()
+
     def __init__(self, store: FakeStore, data: bytes | None = None) -> None:
         job = RelayJob(
             transmission_id=store.claimed.transmission_id,
@@ -152,7 +164,9 @@ class FakeJob:
 
 async def relay(store: FakeStore, port: int, *hosts: str, data: bytes | None = None) -> list[str]:
     job = FakeJob(store, data)
-    await Worker(store, Sender(Fixed(*(hosts or ("127.0.0.1",))), "here.test", port), 10, 120).handle(job)
+    planner = Planner(Fixed(*(hosts or ("127.0.0.1",))), Table(), {}, "here.test", port)
+    async with Destinations(Sharing(None)) as destinations:
+        await Worker(store, planner, destinations, Sender(planner), 120).handle(job)
     return job.settled
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mail_proto.smtp.client_actions import Login
 from mail_runtime import logs
 from mail_runtime.bus import Bus, BusUnavailable
 from mail_runtime.health import admin_server
@@ -12,17 +13,25 @@ from mail_runtime.settings import settings_or_exit
 from mail_runtime.store_client import StoreClient
 from smtp_out.attempt import Sender
 from smtp_out.consumer import Consumer
+from smtp_out.destinations import Destinations
+from smtp_out.names import Names
+from smtp_out.plans import Planner
 from smtp_out.routes import Routes
 from smtp_out.settings import Settings
+from smtp_out.sharing import Sharing
+from smtp_out.table import Table, table_or_exit
 from smtp_out.worker import Worker
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
+async def run(settings: Settings, table: Table, logins: dict[str, Login], stopping: asyncio.Event) -> None:
     """Relay until `stopping` is set."""
-    sender = Sender(Routes(settings.dns_server, settings.hostname), settings.hostname, settings.relay_port)
+    names = Names(settings.dns_server, validating=settings.dns_validates)
+    routes = Routes(names, settings.hostname)
+    planner = Planner(routes, table, logins, settings.hostname, settings.relay_port, settings.authorities)
     async with (
         StoreClient(settings.store_url, settings.service_token) as store,
         Bus(settings.nats_url, "smtp-out") as bus,
+        Destinations(Sharing(bus)) as destinations,
     ):
 
         async def ready() -> None:
@@ -31,7 +40,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             await store.ready()
 
         async with admin_server(settings.bind, settings.admin_port, ready):
-            worker = Worker(store, sender, settings.domain_concurrency, settings.lease_s)
+            worker = Worker(store, planner, destinations, Sender(planner), settings.lease_s)
             await Consumer(bus, worker, settings.concurrency).run(stopping)
 
 
@@ -39,7 +48,8 @@ def main() -> None:
     """Entry point."""
     settings = settings_or_exit(Settings)
     logs.configure("smtp-out", settings.log_level)
-    run_service("smtp-out", lambda stopping: run(settings, stopping))
+    table, logins = table_or_exit(settings.relay_file)
+    run_service("smtp-out", lambda stopping: run(settings, table, logins, stopping))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from mail_proto.smtp.client import ClientSession, Envelope, Verdict
-from mail_proto.smtp.client_data import has_eight_bit_header, is_eight_bit, stuffed
+from mail_proto.smtp.client_actions import Envelope, Verdict
 from mail_runtime.contracts.store import Claim, ClaimedDelivery, Outcome
-from smtp_out.connection import Connection, NotConnected, TlsFailed
-from smtp_out.routes import NoRoute, Routes
+from smtp_out.connection import Connection, NotConnected, Target
+from smtp_out.destinations import Visit
+from smtp_out.letter import Letter
+from smtp_out.pace import is_complaint
+from smtp_out.plans import Plan, Planner, in_clear
+from smtp_out.routes import NoRoute
+from smtp_out.tls import TlsDemand, TlsFailed
 
 log = structlog.get_logger()
 
@@ -24,96 +28,154 @@ ADDRESSES_LIMIT: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Verdicts of one host; `elsewhere`: another host may do better."""
+    """Verdicts of one host, or of ourselves about it."""
 
     remote: str
     verdicts: tuple[Verdict, ...]
-    elsewhere: bool
+    connection: Connection | None = None
+
+
+@dataclass(slots=True)
+class Tries:
+    """What the hosts that didn't take the message said: one that may do so later counts more than others."""
+
+    envelope: Envelope
+    best: Spoken | None = None
+    # A server answered, whatever it said.
+    reached: bool = False
+
+    def note(self, spoken: Spoken) -> None:
+        later = any(verdict.result == "deferred" for verdict in spoken.verdicts)
+        if self.best is None or later or self.best.verdicts[0].result == "failed":
+            self.best = spoken
+
+    def fault(self, remote: str, verdict: Verdict) -> None:
+        """The same for all recipients."""
+        self.note(Spoken(remote, (verdict,) * len(self.envelope.recipients)))
 
 
 class Sender:
     """Sends attempts; any number at the same time."""
 
-    def __init__(self, routes: Routes, hostname: str, port: int) -> None:
-        self._routes, self._hostname, self._port = routes, hostname, port
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
 
-    async def send(self, claim: Claim, domain: str, message: bytes) -> list[Outcome]:
+    async def send(self, claim: Claim, plan: Plan, visit: Visit, message: bytes) -> list[Outcome]:
         """One outcome for each delivery of the claim."""
+        letter = Letter(claim, message)
         outcomes: list[Outcome] = []
-        octets = stuffed(message)
-        utf8 = claim.smtputf8 and has_eight_bit_header(message)
         for deliveries in _batches(claim.deliveries):
-            envelope = Envelope(
-                claim.reverse_path,
-                tuple(delivery.recipient for delivery in deliveries),
-                len(message),
-                is_eight_bit(message),
-                utf8,
-            )
-            spoken = await self._to_domain(domain, envelope, octets)
-            outcomes += [
-                Outcome(
-                    delivery_id=delivery.id,
-                    result=verdict.result,
-                    reply=verdict.reply,
-                    status=verdict.status,
-                    remote=spoken.remote,
-                )
-                for delivery, verdict in zip(deliveries, spoken.verdicts, strict=True)
-            ]
+            envelope = letter.envelope(deliveries)
+            outcomes += _outcomes(deliveries, await self._spoken(plan, visit, letter, envelope))
         return outcomes
 
-    async def _to_domain(self, domain: str, envelope: Envelope, octets: bytes) -> Spoken:
-        """The first host that decides; else what the last one that could be asked said."""
-        try:
-            hosts = await self._routes.hosts(domain)
-        except NoRoute as fault:
-            return _same("", envelope, fault)
-        worst: Spoken | None = None
-        tried = 0
-        for host in hosts:
-            try:
-                addresses = await self._routes.addresses(host)
-            except NoRoute as fault:
-                # A host that may come back counts more than one that can't exist.
-                if worst is None or (fault.result == "deferred" and worst.verdicts[0].result == "failed"):
-                    worst = _same(host, envelope, fault)
-                continue
-            for address in addresses:
-                if (tried := tried + 1) > ADDRESSES_LIMIT:
-                    break
-                spoken = await self._to_address(host, address, envelope, octets)
-                if not spoken.elsewhere:
+    async def _spoken(self, plan: Plan, visit: Visit, letter: Letter, envelope: Envelope) -> Spoken:
+        """Over the connection that there is, else over a new one to the first host that decides."""
+        tries = Tries(envelope)
+        if visit.connection is not None:
+            if visit.connection.usable and not visit.full():
+                spoken = await self._over(visit, visit.connection, letter, tries)
+                if spoken is not None:
                     return spoken
-                worst = spoken
-        assert worst is not None, "routes has at least one host"
-        return worst
+            await visit.connection.close()
+            visit.connection = None
+        async for connection in self._connections(plan, visit, tries):
+            spoken = await self._over(visit, connection, letter, tries)
+            if spoken is not None:
+                return spoken
+            await connection.close()
+            visit.connection = None
+        assert tries.best is not None, "there is at least one host"
+        if not tries.reached and tries.best.verdicts[0].status == "4.4.1":
+            visit.unreachable = tries.best.verdicts[0].reply
+        return tries.best
 
-    async def _to_address(self, host: str, address: str, envelope: Envelope, octets: bytes) -> Spoken:
+    async def _over(self, visit: Visit, connection: Connection, letter: Letter, tries: Tries) -> Spoken | None:
+        """One transaction. None: another host may still take it."""
+        remote = connection.target.host
+        fitted = letter.fitted(tries.envelope, connection.offered)
+        if isinstance(fitted, Verdict):
+            return Spoken(remote, (fitted,) * len(tries.envelope.recipients), connection)
+        verdicts = await connection.transmit(fitted.envelope, fitted.octets)
+        visit.complained = visit.complained or any(map(is_complaint, verdicts))
+        if connection.try_elsewhere:
+            tries.note(Spoken(remote, verdicts, connection))
+            return None
+        return Spoken(remote, verdicts, connection)
+
+    async def _connections(self, plan: Plan, visit: Visit, tries: Tries) -> AsyncIterator[Connection]:
+        """Each in `visit.connection` while it is used; what can't be connected is noted in `tries`."""
+        async for target in self._targets(plan, tries):
+            try:
+                connection = await self._connected(target)
+            except NotConnected as error:
+                tries.fault(target.host, Verdict("deferred", f"{target}: {error}", "4.4.1"))
+                continue
+            except TlsFailed as error:
+                tries.reached = True
+                tries.fault(target.host, Verdict("deferred", f"{target}: {error}", "4.7.5"))
+                continue
+            tries.reached = True
+            visit.connection = connection
+            if connection.refusal is not None:
+                visit.complained = visit.complained or is_complaint(connection.refusal)
+                tries.fault(target.host, connection.refusal)
+                await connection.close()
+                visit.connection = None
+                continue
+            yield connection
+
+    async def _connected(self, target: Target) -> Connection:
+        """Raises NotConnected, TlsFailed."""
         try:
-            return await self._converse(host, address, envelope, octets, starttls=True)
+            return await Connection.open(target)
         except TlsFailed as error:
-            log.info("tls_failed", remote=host, error=str(error))
-        except NotConnected as error:
-            return _same(host, envelope, NoRoute("deferred", "4.4.1", f"{host} [{address}]: {error}"))
-        try:
-            return await self._converse(host, address, envelope, octets, starttls=False)
-        except NotConnected as error:
-            return _same(host, envelope, NoRoute("deferred", "4.4.1", f"{host} [{address}]: {error}"))
+            if not target.demand.optional or target.implicit_tls:
+                raise
+            # Better in clear than not at all: an attacker could have hidden STARTTLS as well (RFC 7435).
+            log.info("tls_failed", remote=str(target), error=str(error))
+        return await Connection.open(in_clear(target))
 
-    async def _converse(self, host: str, address: str, envelope: Envelope, octets: bytes, *, starttls: bool) -> Spoken:
-        session = ClientSession(self._hostname, envelope, starttls=starttls)
-        async with await Connection.open(address, self._port) as connection:
-            await connection.transmit(session, octets)
-        return Spoken(host, session.verdicts, session.try_elsewhere)
+    async def _targets(self, plan: Plan, tries: Tries) -> AsyncIterator[Target]:
+        left = ADDRESSES_LIMIT
+        for host in plan.hosts.names:
+            try:
+                addresses = await self._planner.addresses(host)
+            except NoRoute as fault:
+                tries.fault(host, Verdict(fault.result, fault.text, fault.status))
+                continue
+            demand = TlsDemand(plan.route.tls, "configured" if plan.route.tls != "may" else "opportunistic")
+            for address in addresses.texts[:left]:
+                left -= 1
+                target = self._planner.target(plan, host, address, demand)
+                if target is None:
+                    tries.fault(host, Verdict("deferred", f"{address}: we have no address of its family", "4.4.4"))
+                    continue
+                yield target
+
+
+def about_all(claim: Claim, verdict: Verdict, remote: str = "") -> list[Outcome]:
+    """The same outcome for each delivery."""
+    return _outcomes(claim.deliveries, Spoken(remote, (verdict,) * len(claim.deliveries)))
+
+
+def _outcomes(deliveries: Sequence[ClaimedDelivery], spoken: Spoken) -> list[Outcome]:
+    connection = spoken.connection
+    return [
+        Outcome(
+            delivery_id=delivery.id,
+            result=verdict.result,
+            reply=verdict.reply,
+            status=verdict.status,
+            remote=spoken.remote,
+            address=connection.target.address if connection else "",
+            tls=str((connection and connection.tls) or ""),
+            dsn_passed_on=delivery.notify is not None and connection is not None and "DSN" in connection.offered,
+        )
+        for delivery, verdict in zip(deliveries, spoken.verdicts, strict=True)
+    ]
 
 
 def _batches(deliveries: Sequence[ClaimedDelivery]) -> Iterator[Sequence[ClaimedDelivery]]:
     for start in range(0, len(deliveries), RECIPIENTS_LIMIT):
         yield deliveries[start : start + RECIPIENTS_LIMIT]
-
-
-def _same(remote: str, envelope: Envelope, fault: NoRoute) -> Spoken:
-    """The same verdict for all recipients."""
-    verdict = Verdict(fault.result, fault.text, fault.status)
-    return Spoken(remote, (verdict,) * len(envelope.recipients), elsewhere=True)

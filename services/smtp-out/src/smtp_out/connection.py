@@ -6,20 +6,25 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Final, Self
 
-from mail_proto.smtp.client import (
+from mail_proto.smtp.client import ClientSession, State
+from mail_proto.smtp.client_actions import (
     BLOCK_TIMEOUT_S,
     GREETING_TIMEOUT_S,
     Action,
-    ClientSession,
     Close,
+    Envelope,
+    Idle,
+    Manner,
     Send,
     SendMessage,
     StartTls,
+    Verdict,
 )
 from mail_proto.smtp.client_replies import Reply, ReplyFault, ReplyReader
+from smtp_out.tls import OPPORTUNISTIC, TlsDemand, TlsFailed, TlsState, context_for, failed, state_of
 
 CONNECT_TIMEOUT_S: Final = 30.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
@@ -27,80 +32,128 @@ CLOSE_TIMEOUT_S: Final = 2.0
 BLOCK_OCTETS: Final = 65_536
 
 
-class TlsFailed(Exception):
-    """The server offered TLS that doesn't work: worth another connection without it."""
-
-
 class NotConnected(Exception):
     """No TCP connection to this address."""
 
 
-def _opportunistic_tls() -> ssl.SSLContext:
-    """Encryption without authentication: what MX hosts present can't be checked (RFC 7435, RFC 3207 §4.1)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address of one host, and how to speak to it. `source`: our address, or empty."""
+
+    host: str
+    address: str
+    port: int
+    manner: Manner
+    demand: TlsDemand = OPPORTUNISTIC
+    implicit_tls: bool = False
+    source: str = ""
+    authorities: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.host} [{self.address}]" if self.host != self.address else f"[{self.address}]"
 
 
 class Connection:
-    """Use as `async with await Connection.open(address, port)`."""
+    """Made by `open`; after it either `refusal` is set or any number of `transmit` may follow, then `close`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.target = target
+        self.tls: TlsState | None = None
+        self.messages = 0
         self._reader, self._writer = reader, writer
+        self._session = ClientSession(target.manner, secure=target.implicit_tls)
         self._replies = ReplyReader()
         self._ready: deque[Reply] = deque()
 
     @classmethod
-    async def open(cls, address: str, port: int) -> Self:
-        """Raises NotConnected."""
+    async def open(cls, target: Target) -> Self:
+        """Connect and greet. Raises NotConnected, TlsFailed."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return cls(*await asyncio.open_connection(address, port))
+                local = (target.source, 0) if target.source else None
+                reader, writer = await asyncio.open_connection(target.address, target.port, local_addr=local)
         except TimeoutError as error:
             raise NotConnected("connection timed out") from error
         except OSError as error:
             raise NotConnected(error.strerror or "connection failed") from error
+        connection = cls(target, reader, writer)
+        try:
+            if target.implicit_tls:
+                await connection._start_tls()
+            await connection._greet()
+        except BaseException:
+            await connection.close(politely=False)
+            raise
+        return connection
 
-    async def __aenter__(self) -> Self:
-        return self
+    @property
+    def refusal(self) -> Verdict | None:
+        """Why it takes no mail."""
+        return self._session.refusal
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    @property
+    def offered(self) -> frozenset[str]:
+        """Keywords of the EHLO answer, in upper case."""
+        return frozenset(self._session.offered)
+
+    @property
+    def usable(self) -> bool:
+        """The server waits for a transaction, as far as one can see from here."""
+        quiet = not self._ready and self._replies.empty
+        return self._session.state is State.IDLE and quiet and not self._reader.at_eof()
+
+    async def transmit(self, envelope: Envelope, message: bytes) -> tuple[Verdict, ...]:
+        """One transaction; `message` is dot-stuffed. What breaks the connection is the verdict of whom it hits."""
+        self.messages += 1
+        await self._run(self._session.begin(envelope), message)
+        return self._session.verdicts
+
+    @property
+    def try_elsewhere(self) -> bool:
+        """The last transaction broke off before any recipient was offered."""
+        return self._session.try_elsewhere
+
+    async def close(self, *, politely: bool = True) -> None:
+        """Say QUIT if that is possible, and let go of the socket."""
+        if politely and self.usable:
+            await self._run(self._session.quit(), b"")
         self._writer.close()
         with contextlib.suppress(OSError, TimeoutError, ssl.SSLError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._writer.wait_closed()
 
-    async def transmit(self, session: ClientSession, message: bytes) -> None:
-        """Run the dialogue to its end; `message` is dot-stuffed. Raises TlsFailed; other losses go to `session`."""
+    async def _greet(self) -> None:
+        await self._run(Send(b"", GREETING_TIMEOUT_S), b"")
+
+    async def _run(self, action: Action, message: bytes) -> None:
+        """The dialogue until the server waits or all is said. Raises TlsFailed; other losses go to the session."""
+        session = self._session
         try:
-            action: Action = session.receive(await self._reply(GREETING_TIMEOUT_S))
-            while not isinstance(action, Close):
-                action = await self._do(action, session, message)
+            while not isinstance(action, Close | Idle):
+                action = await self._do(action, message)
         except TimeoutError:
             session.lost(f"timed out in state {session.state.name}")
         except ReplyFault as fault:
             session.lost(str(fault), "4.5.0")
         except (OSError, EOFError) as error:
+            if session.state is State.EHLO and session.secure and not self.target.implicit_tls:
+                # With TLS 1.3 a server that doesn't like the handshake says so after it.
+                raise failed(error) from error
             session.lost(f"connection lost in state {session.state.name}: {error}")
 
-    async def _do(self, action: Action, session: ClientSession, message: bytes) -> Action:
+    async def _do(self, action: Send | SendMessage | StartTls, message: bytes) -> Action:
         match action:
             case Send(octets, timeout_s):
                 if octets:
                     await self._write(octets)
-                return session.receive(await self._reply(timeout_s))
+                return self._session.receive(await self._reply(timeout_s))
             case SendMessage(timeout_s):
                 for start in range(0, len(message), BLOCK_OCTETS):
                     await self._write(message[start : start + BLOCK_OCTETS])
-                return session.receive(await self._reply(timeout_s))
+                return self._session.receive(await self._reply(timeout_s))
             case StartTls():
                 await self._start_tls()
-                return session.secured()
-            case Close():
-                return action
+                return self._session.secured()
 
     async def _write(self, octets: bytes) -> None:
         async with asyncio.timeout(BLOCK_TIMEOUT_S):
@@ -120,9 +173,12 @@ class Connection:
         if self._ready or not self._replies.empty:
             # Octets before the handshake could be a third party's (RFC 3207 §6).
             raise TlsFailed("the server spoke before the handshake")
+        target = self.target
+        context = context_for(target.demand.level, target.authorities)
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                await self._writer.start_tls(_opportunistic_tls())
-        except (OSError, TimeoutError, EOFError) as error:
-            raise TlsFailed(str(error)) from error
+                await self._writer.start_tls(context, server_hostname=target.host)
+        except (OSError, TimeoutError, EOFError, ValueError) as error:
+            raise failed(error) from error
+        self.tls = state_of(self._writer.get_extra_info("ssl_object"), target.demand)
         self._replies = ReplyReader()

@@ -18,10 +18,16 @@ class Settings:
     admin_port: int = setting("POSTROOM_ADMIN_PORT", "health and metrics", 9102)
     hostname: str = setting("POSTROOM_HOSTNAME", "name in EHLO; an MX of this name is ourselves", "localhost")
     dns_server: str = setting("POSTROOM_DNS_SERVER", "host:port; empty: the system's resolvers", "")
+    dns_validates: bool = setting(
+        "POSTROOM_DNS_VALIDATES", "1: the resolver checks DNSSEC and nobody sits between us and it: DANE is used", False
+    )
     relay_port: int = setting("POSTROOM_RELAY_PORT", "port of other servers' MX hosts", 25)
     concurrency: int = setting("POSTROOM_RELAY_CONCURRENCY", "jobs sent at the same time", 50)
-    domain_concurrency: int = setting(
-        "POSTROOM_RELAY_DOMAIN_CONCURRENCY", "of these, to one domain: receivers limit connections too", 10
+    relay_file: str = setting(
+        "POSTROOM_RELAY_FILE", "TOML file with routes, pools and limits of destinations; empty: none", ""
+    )
+    authorities: str = setting(
+        "POSTROOM_RELAY_CA_FILE", "certificates trusted beside the system's where TLS is verified; empty: none", ""
     )
     lease_s: int = setting(
         "POSTROOM_RELAY_LEASE_S", "seconds that a message of a worker that died waits for another", 120

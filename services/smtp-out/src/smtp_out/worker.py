@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 from uuid import UUID, uuid4
@@ -18,10 +18,14 @@ import msgspec
 import structlog
 from nats.errors import Error as NatsError
 
+from mail_proto.smtp.client_actions import Verdict
 from mail_runtime.contracts.errors import Conflict, NotFound, StoreError, Unavailable
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcome, Outcomes, RelayJob
-from smtp_out.attempt import Sender
-from smtp_out.metrics import DELIVERIES, RUNNING
+from smtp_out.attempt import Sender, about_all
+from smtp_out.destinations import Destinations, Visit
+from smtp_out.metrics import BUSY, DELIVERIES, RUNNING
+from smtp_out.pace import Busy
+from smtp_out.plans import Plan, Planner
 
 log = structlog.get_logger()
 
@@ -31,7 +35,8 @@ RENEW_S: Final = 30.0
 ACK_WAIT_S: Final = 60.0
 IN_PROGRESS_S: Final = 20.0
 STORE_DOWN_DELAY_S: Final = 5.0
-DOMAIN_BUSY_DELAY_S: Final = 2.0
+# A job for a destination that takes no more now comes again, each time later.
+BUSY_DELAY_LIMIT_S: Final = 30.0
 REPORT_AGAIN_S: Final = 1.0
 INTERRUPTED_REPORT_S: Final = 1.0
 
@@ -44,11 +49,20 @@ class Store(Protocol):
     async def report(self, outcomes: Outcomes) -> None: ...
 
 
+class Metadata(Protocol):
+    """What JetStream knows of a message."""
+
+    @property
+    def num_delivered(self) -> int: ...
+
+
 class Job(Protocol):
     """The part of a JetStream message used here."""
 
     @property
     def data(self) -> bytes: ...
+    @property
+    def metadata(self) -> Metadata: ...
     async def ack(self) -> None: ...
     async def nak(self, delay: int | float | None = None) -> None: ...
     async def term(self) -> None: ...
@@ -62,10 +76,11 @@ class LeaseLost(Exception):
 class Worker:
     """Handles jobs; call `handle` concurrently, as often as the process may send at a time."""
 
-    def __init__(self, store: Store, sender: Sender, domain_concurrency: int, lease_s: int) -> None:
-        self._store, self._sender, self._lease_s = store, sender, lease_s
-        self._domain_concurrency = domain_concurrency
-        self._running: Counter[str] = Counter()
+    def __init__(
+        self, store: Store, planner: Planner, destinations: Destinations, sender: Sender, lease_s: int
+    ) -> None:
+        self._store, self._planner, self._destinations = store, planner, destinations
+        self._sender, self._lease_s = sender, lease_s
 
     async def handle(self, message: Job) -> None:
         """Do the job and settle it on NATS. Cancelled: what wasn't sent is reported deferred."""
@@ -75,25 +90,31 @@ class Worker:
             log.error("job_unreadable", error=str(error))
             await _settled(message.term())
             return
-        if self._running[job.domain] >= self._domain_concurrency:
-            await _settled(message.nak(delay=DOMAIN_BUSY_DELAY_S))
-            return
-        self._running[job.domain] += 1
         try:
             with RUNNING.track_inprogress():
                 async with _repeating(IN_PROGRESS_S, lambda: _settled(message.in_progress())):
-                    acknowledge = await self._do(job)
-        finally:
-            self._running[job.domain] -= 1
-            if not self._running[job.domain]:
-                del self._running[job.domain]
+                    acknowledge = await self._planned(job)
+        except Busy as busy:
+            BUSY.inc()
+            await _settled(message.nak(delay=_later(busy, message.metadata.num_delivered)))
+            return
         if acknowledge:
             await _settled(message.ack())
         else:
             await _settled(message.nak(delay=STORE_DOWN_DELAY_S))
 
-    async def _do(self, job: RelayJob) -> bool:
-        """Send and report. True: the job is done with; False: it must come again."""
+    async def _planned(self, job: RelayJob) -> bool:
+        """See whether the destination can be visited, then do the job. Raises Busy: nothing was claimed."""
+        plan = await self._planner.plan(job.domain, job.sender_domain)
+        if plan.fault is not None:
+            return await self._do(job, plan, Verdict(plan.fault.result, plan.fault.text, plan.fault.status))
+        if down := self._destinations.down(plan.destination):
+            return await self._do(job, plan, Verdict("deferred", f"not tried, as a short while ago: {down}", "4.4.1"))
+        async with self._destinations.visit(plan.destination, plan.limits) as visit:
+            return await self._do(job, plan, visit)
+
+    async def _do(self, job: RelayJob, plan: Plan, way: Visit | Verdict) -> bool:
+        """Send, or tell why not, and report. True: the job is done with; False: it must come again."""
         lease = uuid4()
         fields = {"queue_id": str(job.transmission_id), "domain": job.domain}
         want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=self._lease_s)
@@ -106,21 +127,23 @@ class Worker:
             log.info("store_unavailable", error=str(error), **fields)
             return False
         try:
-            outcomes = await self._attempt(job, claim, want)
+            if isinstance(way, Verdict):
+                outcomes = about_all(claim, way)
+            else:
+                outcomes = await self._attempt(job, claim, want, plan, way)
         except LeaseLost:
             log.warning("lease_lost", **fields)
             return True
         except StoreError as error:
             # The claim ends by itself; the report only makes that sooner.
             log.warning("message_unavailable", error=str(error), **fields)
-            outcomes = _deferred(claim, "4.3.0", "the message store doesn't answer")
+            outcomes = about_all(claim, Verdict("deferred", "the message store doesn't answer", "4.3.0"))
         except asyncio.CancelledError:
             log.info("interrupted", **fields)
+            interrupted = about_all(claim, Verdict("deferred", "interrupted by a restart", "4.3.2"))
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(INTERRUPTED_REPORT_S):
-                    await self._store.report(
-                        Outcomes(lease=lease, outcomes=_deferred(claim, "4.3.2", "interrupted by a restart"))
-                    )
+                    await self._store.report(Outcomes(lease=lease, outcomes=interrupted))
             raise
         for outcome in outcomes:
             DELIVERIES.labels(outcome.result).inc()
@@ -131,11 +154,14 @@ class Worker:
                 status=outcome.status,
                 reply=outcome.reply,
                 remote=outcome.remote,
+                tls=outcome.tls,
                 **fields,
             )
         return await self._report(Outcomes(lease=lease, outcomes=outcomes))
 
-    async def _attempt(self, job: RelayJob, claim: Claim, want: ClaimDeliveries) -> list[Outcome]:
+    async def _attempt(
+        self, job: RelayJob, claim: Claim, want: ClaimDeliveries, plan: Plan, visit: Visit
+    ) -> list[Outcome]:
         """Send under a lease that is kept alive. Raises LeaseLost, StoreError."""
         held = ClaimDeliveries(
             delivery_ids=[delivery.id for delivery in claim.deliveries], lease=want.lease, lease_s=self._lease_s
@@ -151,7 +177,7 @@ class Worker:
 
         async with _repeating(min(RENEW_S, self._lease_s / 4), renew):
             message = await self._store.queued_message(job.transmission_id)
-            return await self._sender.send(claim, job.domain, message)
+            return await self._sender.send(claim, plan, visit, message)
 
     async def _report(self, outcomes: Outcomes) -> bool:
         """Report until the store has it: giving up would send mail twice that was delivered once."""
@@ -196,7 +222,7 @@ async def _settled(word: Awaitable[None]) -> None:
         log.info("job_not_settled", error=repr(error))
 
 
-def _deferred(claim: Claim, status: str, reply: str) -> list[Outcome]:
-    return [
-        Outcome(delivery_id=delivery.id, result="deferred", reply=reply, status=status) for delivery in claim.deliveries
-    ]
+def _later(busy: Busy, deliveries: int) -> float:
+    """Seconds until the job comes again: what the destination asks for, growing, and not all at the same moment."""
+    growing = min(BUSY_DELAY_LIMIT_S, 0.5 * 1.5 ** min(deliveries, 30))
+    return max(busy.delay_s, growing) * random.uniform(0.8, 1.2)  # noqa: S311 (nothing secret)

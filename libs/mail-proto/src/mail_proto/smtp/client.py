@@ -1,87 +1,46 @@
-"""The client's side of one SMTP transmission, without I/O (RFC 5321 §3, §4; STARTTLS RFC 3207).
+"""The client's side of one SMTP or LMTP connection, without I/O (RFC 5321 §3, §4; RFC 3207, RFC 4954, RFC 2033).
 
 The shell connects, then alternates: do the action, feed the reply.
 
-    GREETING ─220→ EHLO ─250→ [STARTTLS ─220→ handshake → EHLO] → MAIL → RCPT … → DATA ─354→ MESSAGE → QUIT
-                    └─5xx→ HELO ─────────────────────────────────→ MAIL
+    GREETING ─220→ EHLO ─250→ [STARTTLS ─220→ HANDSHAKE → EHLO] → [AUTH ─235→] IDLE ── quit() → QUIT → CLOSED
+                    └─5xx→ HELO ─250→ IDLE                                      │ ▲
+                                                     [RSET ─250→] MAIL ← begin()┘ └─ MESSAGE ←354─ DATA ← RCPT …
 
-A server that offers PIPELINING (RFC 2920) gets MAIL and all RCPT in one write. DATA stays on its own: it would
-have to be undone when no recipient is left.
+Any number of transactions follow one another; one that broke off is undone with RSET before the next. A server that
+offers PIPELINING gets MAIL, all RCPT and DATA in one write (RFC 2920 §3.1); when it answers 354 although no recipient
+is left, it gets an empty message, which it must refuse.
 
-Each recipient ends with one `Verdict`. A temporary failure before the first RCPT leaves the verdicts
-provisional (`try_elsewhere`): another MX host may still take the message.
+A connection that never becomes idle leaves a `refusal`; each recipient of a transaction ends with one `Verdict`.
+A temporary failure before the first RCPT is provisional (`try_elsewhere`): another MX host may still take the message.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Literal
+from typing import Final
 
+from mail_proto.smtp.client_actions import (
+    COMMAND_TIMEOUT_S,
+    DATA_TIMEOUT_S,
+    END_OF_DATA_TIMEOUT_S,
+    QUIT_TIMEOUT_S,
+    Action,
+    Close,
+    Envelope,
+    Idle,
+    Manner,
+    Result,
+    Send,
+    SendMessage,
+    StartTls,
+    Verdict,
+)
 from mail_proto.smtp.client_replies import Reply, extensions
 
-# RFC 5321 §4.5.3.2, seconds to wait for the reply.
-GREETING_TIMEOUT_S: Final = 300.0
-COMMAND_TIMEOUT_S: Final = 300.0
-DATA_TIMEOUT_S: Final = 120.0
-BLOCK_TIMEOUT_S: Final = 180.0
-END_OF_DATA_TIMEOUT_S: Final = 600.0
-# Everything is decided by then: the answer to QUIT is only waited for out of politeness.
-QUIT_TIMEOUT_S: Final = 5.0
-
-Result = Literal["delivered", "deferred", "failed"]
 # Would end or split the command line, or leave the path.
 _FORBIDDEN_IN_PATH: Final = re.compile(r"[\x00-\x1f\x7f<>]")
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What is to be sent. `eight_bit`: the message has octets over 127; `utf8`: it needs SMTPUTF8 (RFC 6531)."""
-
-    reverse_path: str
-    recipients: tuple[str, ...]
-    octets: int
-    eight_bit: bool = False
-    utf8: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How it ended for one recipient: the server's words, or ours, and an enhanced status (RFC 3463)."""
-
-    result: Result
-    reply: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write `octets` (none: the command went out before), then feed the reply that comes within `timeout_s`."""
-
-    octets: bytes
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """Do the handshake, then call `secured()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendMessage:
-    """Write the dot-stuffed message, each block within BLOCK_TIMEOUT_S, then feed the reply."""
-
-    timeout_s: float = END_OF_DATA_TIMEOUT_S
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Nothing more to say."""
-
-
-Action = Send | StartTls | SendMessage | Close
 
 
 class State(Enum):
@@ -90,6 +49,9 @@ class State(Enum):
     HELO = auto()
     STARTTLS = auto()
     HANDSHAKE = auto()
+    AUTH = auto()
+    IDLE = auto()
+    RSET = auto()
     MAIL = auto()
     RCPT = auto()
     DATA = auto()
@@ -98,32 +60,37 @@ class State(Enum):
     CLOSED = auto()
 
 
-BEFORE_RCPT: Final = frozenset({State.GREETING, State.EHLO, State.HELO, State.STARTTLS, State.HANDSHAKE, State.MAIL})
+CONNECTING: Final = frozenset({State.GREETING, State.EHLO, State.HELO, State.STARTTLS, State.HANDSHAKE, State.AUTH})
+BEFORE_RCPT: Final = frozenset({State.IDLE, State.RSET, State.MAIL})
 
 
 class ClientSession:
-    """One connection's dialogue for one envelope. `starttls` False never asks for TLS."""
+    """One connection's dialogue."""
 
-    def __init__(self, hostname: str, envelope: Envelope, *, starttls: bool = True) -> None:
+    def __init__(self, manner: Manner, *, secure: bool = False) -> None:
         self.state = State.GREETING
-        self.envelope = envelope
-        self.secure = False
+        # TLS is up; given as True when it was from the first octet on (RFC 8314 §3).
+        self.secure = secure
+        # Why no transaction is possible.
+        self.refusal: Verdict | None = None
         # True: all verdicts are temporary and no recipient was offered yet (RFC 5321 §5.1).
         self.try_elsewhere = False
-        self._hostname = hostname
-        self._starttls = starttls
-        self._offered: Mapping[str, str] = {}
-        self._verdicts: list[Verdict | None] = [None] * len(envelope.recipients)
+        self.envelope = Envelope("", (), 0)
+        self.offered: Mapping[str, str] = {}
+        self._manner = manner
+        self._verdicts: list[Verdict | None] = []
         self._next = 0
         self._accepted: list[int] = []
-        self._pipelined = False
-        # Replies still to come to commands that don't matter any more.
-        self._ignored = 0
+        # A transaction was begun and didn't end with an answer to its message.
+        self._open = False
+        self._login_steps: list[str] = []
         self._on_reply: dict[State, Callable[[Reply], Action]] = {
             State.GREETING: self._greeting,
             State.EHLO: self._ehlo,
             State.HELO: self._helo,
             State.STARTTLS: self._tls_answer,
+            State.AUTH: self._auth_answer,
+            State.RSET: self._rset_answer,
             State.MAIL: self._mail,
             State.RCPT: self._rcpt,
             State.DATA: self._data,
@@ -133,7 +100,7 @@ class ClientSession:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """One per recipient, in the envelope's order. Call when closed or after `lost`."""
+        """One per recipient, in the envelope's order. Call when idle or closed after `begin`."""
         assert all(verdict is not None for verdict in self._verdicts)
         return tuple(verdict for verdict in self._verdicts if verdict is not None)
 
@@ -149,49 +116,145 @@ class ClientSession:
         """TLS is up: everything learnt before is forgotten (RFC 3207 §4.2)."""
         assert self.state is State.HANDSHAKE
         self.secure = True
-        return self._say_ehlo()
+        return self._say_hello()
 
     def lost(self, reason: str, status: str = "4.4.2") -> None:
         """The connection failed or was too slow: recipients without a verdict are deferred."""
         self._settle("deferred", reason, status)
-        self.state = State.CLOSED
+        self._close()
 
-    # --- what each reply leads to
+    def begin(self, envelope: Envelope) -> Action:
+        """Start a transaction: MAIL with the parameters that are needed and offered, or a refusal without asking."""
+        assert self.state is State.IDLE
+        self.envelope, self.try_elsewhere = envelope, False
+        self._verdicts = [None] * len(envelope.recipients)
+        self._next, self._accepted = 0, []
+        if (impossible := self._impossible(envelope)) is not None:
+            self._verdicts = [impossible] * len(envelope.recipients)
+            return Idle()
+        if self._open:
+            self.state = State.RSET
+            return self._command("RSET")
+        return self._say_mail()
+
+    def quit(self) -> Action:
+        """Say good-bye."""
+        self.state = State.QUIT
+        return self._command("QUIT", QUIT_TIMEOUT_S)
+
+    # --- from the connection to idle
 
     def _greeting(self, reply: Reply) -> Action:
-        return self._say_ehlo() if reply.positive else self._refused(reply)
+        return self._say_hello() if reply.positive else self._refused(reply)
 
     def _ehlo(self, reply: Reply) -> Action:
-        if reply.permanent and not self.secure:
+        if reply.permanent and not self.secure and not self._manner.lmtp and self._manner.starttls != "must":
             self.state = State.HELO
-            return self._command(f"HELO {self._hostname}")
+            return self._command(f"HELO {self._manner.hostname}")
         if not reply.positive:
             return self._refused(reply)
-        self._offered = extensions(reply)
-        if self._starttls and not self.secure and "STARTTLS" in self._offered:
-            self.state = State.STARTTLS
-            return self._command("STARTTLS")
-        return self._begin()
+        if self._manner.never_ourselves and _same_name(reply.lines[0], self._manner.hostname):
+            self.refusal = Verdict("failed", "mail loops back to this server, which doesn't hold it", "5.4.6")
+            return self.quit()
+        self.offered = extensions(reply)
+        if self._manner.starttls != "never" and not self.secure:
+            if "STARTTLS" in self.offered:
+                self.state = State.STARTTLS
+                return self._command("STARTTLS")
+            if self._manner.starttls == "must":
+                return self._unfit("4.7.0", "the remote server offers no TLS, which is required")
+        return self._greeted()
 
     def _helo(self, reply: Reply) -> Action:
-        return self._begin() if reply.positive else self._refused(reply)
+        return self._greeted() if reply.positive else self._refused(reply)
 
     def _tls_answer(self, reply: Reply) -> Action:
         if reply.positive:
             self.state = State.HANDSHAKE
             return StartTls()
+        if self._manner.starttls == "must":
+            return self._unfit("4.7.0", f"TLS is required, the remote server said: {reply}")
         # Opportunistic: a server that changes its mind still gets the mail (RFC 7435).
-        return self._begin()
+        return self._greeted()
+
+    def _greeted(self) -> Action:
+        login = self._manner.login
+        if login is None:
+            return self._idle()
+        if not self.secure:
+            return self._unfit("4.7.0", "the password isn't sent without TLS, which the remote server lacks")
+        mechanisms = self.offered.get("AUTH", "").upper().split()
+        self.state = State.AUTH
+        if "PLAIN" in mechanisms:
+            return self._command(f"AUTH PLAIN {login.plain()}")
+        if "LOGIN" in mechanisms:
+            self._login_steps = list(login.steps())
+            return self._command("AUTH LOGIN")
+        return self._unfit("4.7.0", "the remote server offers neither AUTH PLAIN nor LOGIN")
+
+    def _auth_answer(self, reply: Reply) -> Action:
+        if reply.code == 334 and self._login_steps:
+            return self._command(self._login_steps.pop(0))
+        if reply.positive:
+            return self._idle()
+        # A wrong password is a mistake of ours, which somebody may correct: no reason to bounce mail.
+        return self._unfit("4.7.8", f"login refused: {reply}")
+
+    # --- transactions
+
+    def _impossible(self, envelope: Envelope) -> Verdict | None:
+        """Why this server can't be given that envelope."""
+        paths = (envelope.reverse_path, *envelope.recipients)
+        if any(_FORBIDDEN_IN_PATH.search(path) for path in paths):
+            return Verdict("failed", "an address of the envelope can't be written in SMTP", "5.1.3")
+        if _needs_utf8(envelope) and "SMTPUTF8" not in self.offered:
+            text = "the remote server doesn't support SMTPUTF8, which this message needs"
+            return Verdict("failed", text, "5.6.7")
+        limit = self.offered.get("SIZE", "")
+        if limit.isascii() and limit.isdigit() and 0 < int(limit) < envelope.octets:
+            text = f"the message has {envelope.octets} octets, the remote server takes {limit}"
+            return Verdict("failed", text, "5.3.4")
+        return None
+
+    def _say_mail(self) -> Action:
+        envelope, self._open = self.envelope, True
+        line = f"MAIL FROM:<{envelope.reverse_path}>"
+        if "SIZE" in self.offered:
+            line += f" SIZE={envelope.octets}"
+        utf8 = _needs_utf8(envelope)
+        if "8BITMIME" in self.offered and (envelope.eight_bit or utf8):
+            line += " BODY=8BITMIME"
+        if utf8:
+            line += " SMTPUTF8"
+        if "DSN" in self.offered:
+            line += envelope.dsn
+        self.state = State.MAIL
+        if self._pipelining:
+            line = "\r\n".join([line, *map(self._rcpt_line, range(len(envelope.recipients))), "DATA"])
+        return self._command(line)
+
+    def _rcpt_line(self, number: int) -> str:
+        line = f"RCPT TO:<{self.envelope.recipients[number]}>"
+        if "DSN" in self.offered and self.envelope.recipients_dsn:
+            line += self.envelope.recipients_dsn[number]
+        return line
+
+    @property
+    def _pipelining(self) -> bool:
+        return "PIPELINING" in self.offered
+
+    def _rset_answer(self, reply: Reply) -> Action:
+        return self._say_mail() if reply.positive else self._broken_off(reply)
 
     def _mail(self, reply: Reply) -> Action:
-        if not reply.positive:
-            if self._pipelined:
-                self._ignored = len(self.envelope.recipients)
-            return self._refused(reply)
-        return self._next_recipient()
+        if reply.positive:
+            return self._next_recipient()
+        return self._broken_off(reply)
 
     def _rcpt(self, reply: Reply) -> Action:
-        if reply.positive:
+        if self._verdicts[self._next] is not None:
+            pass  # MAIL was refused; this is the echo of a pipelined RCPT
+        elif reply.positive:
             self._accepted.append(self._next)
         elif reply.code == 552 and self._accepted and not reply.status.startswith("5.2."):
             # "Too many recipients" of old servers: a temporary condition (RFC 5321 §4.5.3.1.10).
@@ -201,86 +264,76 @@ class ClientSession:
         self._next += 1
         return self._next_recipient()
 
+    def _next_recipient(self) -> Action:
+        if self._next < len(self.envelope.recipients):
+            self.state = State.RCPT
+            if self._pipelining:
+                return Send(b"", COMMAND_TIMEOUT_S)
+            return self._command(self._rcpt_line(self._next))
+        if self._pipelining:
+            self.state = State.DATA
+            return Send(b"", DATA_TIMEOUT_S)
+        if not self._accepted:
+            return self._idle()
+        self.state = State.DATA
+        return self._command("DATA", DATA_TIMEOUT_S)
+
     def _data(self, reply: Reply) -> Action:
         if reply.code == 354:
             self.state = State.MESSAGE
-            return SendMessage()
-        return self._refused(reply)
+            # Nobody to send it to: an empty message, which can't be accepted (RFC 2920 §3.1).
+            return SendMessage() if self._accepted else Send(b".\r\n", END_OF_DATA_TIMEOUT_S)
+        verdict = _verdict(reply)
+        self._settle(verdict.result, verdict.reply, verdict.status)
+        return self._idle()
 
     def _end_of_data(self, reply: Reply) -> Action:
-        if not reply.positive:
-            return self._refused(reply)
-        self._settle("delivered", str(reply), reply.status)
-        return self._quit()
+        verdict = Verdict("delivered", str(reply), reply.status) if reply.positive else _verdict(reply)
+        if self._manner.lmtp and self._accepted:
+            # One answer for each accepted recipient, in their order (RFC 2033 §4.2).
+            self._verdicts[self._accepted.pop(0)] = verdict
+            if self._accepted:
+                return Send(b"", END_OF_DATA_TIMEOUT_S)
+        self._open = False
+        self._settle(verdict.result, verdict.reply, verdict.status)
+        return self._idle()
 
     def _quit_answer(self, reply: Reply) -> Action:
-        if self._ignored:
-            self._ignored -= 1
-            return Send(b"", QUIT_TIMEOUT_S)
         return self._close()
 
     # --- steps
 
-    def _say_ehlo(self) -> Action:
+    def _say_hello(self) -> Action:
         self.state = State.EHLO
-        return self._command(f"EHLO {self._hostname}")
+        return self._command(f"{'LHLO' if self._manner.lmtp else 'EHLO'} {self._manner.hostname}")
 
-    def _begin(self) -> Action:
-        """MAIL with the parameters that are needed and offered, or a refusal that needs no asking."""
-        envelope = self.envelope
-        paths = (envelope.reverse_path, *envelope.recipients)
-        if any(_FORBIDDEN_IN_PATH.search(path) for path in paths):
-            return self._give_up("5.1.3", "an address of the envelope can't be written in SMTP")
-        utf8 = envelope.utf8 or not all(path.isascii() for path in paths)
-        if utf8 and "SMTPUTF8" not in self._offered:
-            return self._give_up("5.6.7", "the remote server doesn't support SMTPUTF8, which this message needs")
-        limit = self._offered.get("SIZE", "")
-        if limit.isascii() and limit.isdigit() and 0 < int(limit) < envelope.octets:
-            return self._give_up("5.3.4", f"the message has {envelope.octets} octets, the remote server takes {limit}")
-        line = f"MAIL FROM:<{envelope.reverse_path}>"
-        if "SIZE" in self._offered:
-            line += f" SIZE={envelope.octets}"
-        # Without 8BITMIME the octets are sent as they are: practically every server takes them,
-        # and re-encoding would break signatures (listed as a liberty).
-        if "8BITMIME" in self._offered and (envelope.eight_bit or utf8):
-            line += " BODY=8BITMIME"
-        if utf8:
-            line += " SMTPUTF8"
-        self.state = State.MAIL
-        if "PIPELINING" in self._offered:
-            self._pipelined = True
-            line = "\r\n".join([line, *(f"RCPT TO:<{recipient}>" for recipient in envelope.recipients)])
-        return self._command(line)
-
-    def _next_recipient(self) -> Action:
-        if self._next < len(self.envelope.recipients):
-            self.state = State.RCPT
-            if self._pipelined:
-                return Send(b"", COMMAND_TIMEOUT_S)
-            return self._command(f"RCPT TO:<{self.envelope.recipients[self._next]}>")
-        if not self._accepted:
-            return self._quit()
-        self.state = State.DATA
-        return self._command("DATA", DATA_TIMEOUT_S)
-
-    def _refused(self, reply: Reply) -> Action:
+    def _broken_off(self, reply: Reply) -> Action:
+        """No recipient was offered. What was pipelined after a refused MAIL is answered all the same."""
         verdict = _verdict(reply)
         self._settle(verdict.result, verdict.reply, verdict.status)
-        return self._quit()
+        if self.state is State.MAIL and self._pipelining:
+            return self._next_recipient()
+        return self._idle() if self.state is State.MAIL else self.quit()
 
-    def _give_up(self, status: str, text: str) -> Action:
-        self._settle("failed", text, status)
-        return self._quit()
+    def _refused(self, reply: Reply) -> Action:
+        self.refusal = _verdict(reply)
+        return self.quit()
+
+    def _unfit(self, status: str, text: str) -> Action:
+        self.refusal = Verdict("deferred", text, status)
+        return self.quit()
 
     def _settle(self, result: Result, text: str, status: str) -> None:
-        """The verdict of all recipients that have none yet."""
+        """The verdict of all recipients that have none yet, or of the connection."""
+        if self.state in CONNECTING:
+            self.refusal = self.refusal or Verdict(result, text, status)
         if self.state in BEFORE_RCPT and result == "deferred":
             self.try_elsewhere = True
         self._verdicts = [known or Verdict(result, text, status) for known in self._verdicts]
 
-    def _quit(self) -> Action:
-        self.state = State.QUIT
-        return self._command("QUIT", QUIT_TIMEOUT_S)
+    def _idle(self) -> Action:
+        self.state = State.IDLE
+        return Idle()
 
     def _close(self) -> Action:
         self.state = State.CLOSED
@@ -289,6 +342,15 @@ class ClientSession:
     @staticmethod
     def _command(line: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Send:
         return Send(line.encode("utf-8") + b"\r\n", timeout_s)
+
+
+def _same_name(greeting: str, hostname: str) -> bool:
+    """ehlo-greet starts with the server's domain; a name without a dot is nobody's own (RFC 5321 §4.1.1.1)."""
+    return "." in hostname and greeting.split(" ")[0].lower().rstrip(".") == hostname.lower().rstrip(".")
+
+
+def _needs_utf8(envelope: Envelope) -> bool:
+    return envelope.utf8 or not all(path.isascii() for path in (envelope.reverse_path, *envelope.recipients))
 
 
 def _verdict(reply: Reply) -> Verdict:

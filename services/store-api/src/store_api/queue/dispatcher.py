@@ -33,6 +33,8 @@ PUBLISH_TIMEOUT_S: Final = 5.0
 
 _DUE: Final = """
 SELECT d.id, d.transmission_id, d.domain, d.attempts, d.published,
+       (SELECT lower(substring(t.reverse_path FROM '[^@]*$')) FROM transmission t WHERE t.id = d.transmission_id)
+           AS sender_domain,
        EXISTS (SELECT FROM suppression s
                WHERE s.domain_id = d.domain_id AND s.address = lower(d.recipient)) AS suppressed
 FROM delivery d WHERE d.state = 'queued' AND d.publish_after <= now()
@@ -116,9 +118,10 @@ class Dispatcher:
         return len(due)
 
     async def _publish(self, jetstream: JetStreamContext, due: Sequence[Any]) -> None:
-        jobs: dict[tuple[UUID, str, int, int], list[UUID]] = {}
+        jobs: dict[tuple[UUID, str, str, int, int], list[UUID]] = {}
         for row in due:
-            jobs.setdefault((row.transmission_id, row.domain, row.attempts, row.published), []).append(row.id)
+            job = (row.transmission_id, row.domain, row.sender_domain, row.attempts, row.published)
+            jobs.setdefault(job, []).append(row.id)
         published = await asyncio.gather(
             *(self._publish_job(jetstream, job, ids) for job, ids in jobs.items()), return_exceptions=True
         )
@@ -127,9 +130,16 @@ class Dispatcher:
                 raise result
 
     async def _publish_job(
-        self, jetstream: JetStreamContext, job: tuple[UUID, str, int, int], delivery_ids: list[UUID]
+        self, jetstream: JetStreamContext, job: tuple[UUID, str, str, int, int], delivery_ids: list[UUID]
     ) -> None:
-        transmission_id, domain, attempts, published = job
-        payload = _encode(RelayJob(transmission_id=transmission_id, domain=domain, delivery_ids=delivery_ids))
+        transmission_id, domain, sender_domain, attempts, published = job
+        payload = _encode(
+            RelayJob(
+                transmission_id=transmission_id,
+                domain=domain,
+                sender_domain=sender_domain,
+                delivery_ids=delivery_ids,
+            )
+        )
         headers = {"Nats-Msg-Id": f"{min(delivery_ids)}:{attempts}:{published}"}
         await jetstream.publish(RELAY_LANE, payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)

@@ -11,11 +11,15 @@ from mail_runtime.contracts.store.ingest import Notify, Ret
 
 
 class RelayJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Payload on `relay.<lane>`: deliveries of one transmission to one domain that are due together."""
+    """Payload on `relay.<lane>`: deliveries of one transmission to one domain that are due together.
+
+    `sender_domain` is that of the reverse path, in lower case: routes may depend on it.
+    """
 
     transmission_id: UUID
     domain: str
     delivery_ids: list[UUID]
+    sender_domain: str = ""
 
 
 class ClaimDeliveries(msgspec.Struct, frozen=True, kw_only=True):
