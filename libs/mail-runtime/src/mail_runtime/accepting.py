@@ -36,12 +36,12 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 MakeProtocol = Callable[[str | None], asyncio.BaseProtocol]
 
 
-def balancer_networks(text: str) -> Networks:
-    """Addresses and networks, separated by commas. Raises SettingsError."""
+def balancer_networks(text: str, name: str = "POSTROOM_PROXY_PROTOCOL_FROM") -> Networks:
+    """Addresses and networks, separated by commas, of the setting `name`. Raises SettingsError."""
     try:
         return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
     except ValueError as error:
-        raise SettingsError(f"POSTROOM_PROXY_PROTOCOL_FROM: {error}: write networks, with commas") from None
+        raise SettingsError(f"{name}: {error}: write networks, with commas") from None
 
 
 @asynccontextmanager

@@ -8,20 +8,16 @@ from typing import Final
 
 import structlog
 
-from mail_proto.sasl import Denied, Offer, SaslFault, decode_response
+from mail_proto.sasl import Denied, Offer, SaslFault
 from mail_proto.sasl import UnknownMechanism as NotOffered
-from mail_proto.smtp.errors import ArgumentFault, SmtpFault
-from mail_proto.smtp.replies import Reply
+from mail_proto.smtp.errors import SmtpFault
 from mail_runtime.auth import Accounts, Exchange
 from mail_runtime.contracts.errors import AuthenticationFailed, TooManyLogins, Unavailable
 from mail_runtime.contracts.store import Principal
 from smtp_in.metrics import LOGINS
-from smtp_in.wire import Wire
 
 log = structlog.get_logger()
 
-# RFC 4954 §4: "12288 octets" for base64 lines during authentication.
-MAX_RESPONSE_OCTETS: Final = 12288
 MAX_FAILURES: Final = 5
 MAX_DELAY_S: Final = 16.0
 
@@ -33,21 +29,21 @@ class UnknownMechanism(SmtpFault):
 
 
 class MalformedResponse(SmtpFault):
-    """Not base64, or not what the mechanism sends (RFC 4954 §4)."""
+    """Not what the mechanism sends (RFC 4954 §4)."""
 
     code, status = 501, "5.5.2"
-
-
-class LoginCancelled(SmtpFault):
-    """The client sent `*` (RFC 4954 §4)."""
-
-    code, status = 501, "5.7.0"
 
 
 class LoginFailed(SmtpFault):
     """RFC 4954 §6."""
 
     code, status = 535, "5.7.8"
+
+
+class TooManyFailures(SmtpFault):
+    """Passwords are being guessed."""
+
+    code, status = 421, "4.7.0"
 
 
 class LoginUnavailable(SmtpFault):
@@ -59,57 +55,44 @@ class LoginUnavailable(SmtpFault):
 class Login:
     """The attempts of one connection: each failure is answered later than the one before."""
 
-    def __init__(self, accounts: Accounts, wire: Wire, peer: str, failure_delay_s: float) -> None:
-        self._accounts, self._wire, self._peer = accounts, wire, peer
-        self._delay_s = failure_delay_s
+    def __init__(self, accounts: Accounts, failure_delay_s: float) -> None:
+        self._accounts, self._delay_s = accounts, failure_delay_s
+        self._exchange: Exchange | None = None
+        self._peer = ""
         self.failures = 0
 
-    async def run(self, mechanism: str, initial: str | None, offer: Offer) -> Principal:
-        """Exchange the challenges and check. Raises SmtpFault, ClientGone."""
+    async def begin(self, mechanism: str, initial: bytes | None, offer: Offer, peer: str) -> str | Principal:
+        """The first challenge in Base64, or who has logged in. Raises SmtpFault."""
         try:
-            exchange = Exchange(self._accounts, offer, mechanism, protocol="smtp", peer=self._peer)
+            self._exchange = Exchange(self._accounts, offer, mechanism, protocol="smtp", peer=peer)
         except NotOffered as fault:
             raise UnknownMechanism(str(fault)) from fault
+        self._peer = peer
+        return await self.respond(initial)
+
+    async def respond(self, octets: bytes | None) -> str | Principal:
+        """The next challenge in Base64, or who has logged in. Raises SmtpFault: the exchange is over."""
+        exchange = self._exchange
+        assert exchange is not None, "begin comes first"
         try:
-            answer = await exchange.respond(None if initial is None else _decode(initial.encode()))
-            while isinstance(answer, bytes):
-                answer = await exchange.respond(await self._response(answer))
+            answer = await exchange.respond(octets)
         except (Denied, AuthenticationFailed) as error:
             raise await self._failed(exchange.username) from error
         except SaslFault as fault:
             raise MalformedResponse(str(fault)) from fault
         except (TooManyLogins, Unavailable) as error:
             raise LoginUnavailable(str(error)) from error
+        if isinstance(answer, bytes):
+            return b64encode(answer).decode("ascii")
         LOGINS.labels("succeeded").inc()
         return answer
 
-    async def _failed(self, username: str) -> LoginFailed:
-        """Each one is answered later than the one before."""
+    async def _failed(self, username: str) -> SmtpFault:
         self.failures += 1
         LOGINS.labels("failed").inc()
         log.info("login_failed", username=username, peer=self._peer, failures=self.failures)
         await asyncio.sleep(self._delay_s)
         self._delay_s = min(self._delay_s * 2, MAX_DELAY_S)
+        if self.failures >= MAX_FAILURES:
+            return TooManyFailures("too many failed logins")
         return LoginFailed("wrong name or password")
-
-    async def _response(self, challenge: bytes) -> bytes:
-        self._wire.reply(Reply(334, "", b64encode(challenge).decode("ascii")))
-        line = await self._wire.line(MAX_RESPONSE_OCTETS)
-        if line == b"*":
-            raise LoginCancelled("cancelled")
-        return _decode(line)
-
-
-def _decode(line: bytes) -> bytes:
-    try:
-        return decode_response(line)
-    except SaslFault as fault:
-        raise MalformedResponse(str(fault)) from fault
-
-
-def split_auth(argument: str) -> tuple[str, str | None]:
-    """Mechanism and initial response of `AUTH mechanism [initial-response]`. Raises ArgumentFault."""
-    words = argument.split(" ")
-    if not words[0] or len(words) > 2 or (len(words) == 2 and not words[1]):
-        raise ArgumentFault("write AUTH, a mechanism, and perhaps an initial response")
-    return words[0], words[1] if len(words) == 2 else None

@@ -1,4 +1,4 @@
-"""End of data: from received octets to the store's answer, once per recipient group.
+"""End of data: from received octets to the store's answer, in LMTP for each recipient.
 
 A 250 is given only after the store said that the message is committed; every other end leaves the
 message with the client (RFC 5321 §4.2.5).
@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 
 from mail_proto.smtp import trace
+from mail_proto.smtp.arguments import RcptArguments
 from mail_proto.smtp.replies import Reply
+from mail_proto.smtp.steps import Envelope
 from mail_runtime.contracts.errors import OverQuota, Refused, StoreError, TooLarge, Unavailable
-from mail_runtime.contracts.store import Accepted, Transmission
+from mail_runtime.contracts.store import Accepted, DsnRequest, Transmission
 from smtp_in.metrics import TRANSMISSIONS
+from smtp_in.screening import Visitor
 
 log = structlog.get_logger()
 
@@ -40,54 +44,47 @@ class Ingest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """What MAIL, RCPT and the session said about the message, and how it came."""
+class Arrival:
+    """How a message came. `fields` are put in front of it, behind the trace header."""
 
-    listener: str
-    protocol: str
-    client_name: str
-    client_address: str
+    visitor: Visitor
     server_name: str
-    reverse_path: str
-    recipients: tuple[str, ...]
-    submitted_by: UUID | None
-    smtputf8: bool
+    envelope: Envelope
+    fields: bytes = b""
 
 
-async def transfer(store: Ingest, envelope: Envelope, message: bytes) -> Reply:
-    """Put the trace header in front and have it all stored; the reply to the end of data."""
+async def transfer(store: Ingest, arrival: Arrival, message: bytes, deadline_s: float) -> list[Reply]:
+    """Put the trace header in front and have it all stored; the replies to the end of data.
+
+    One, or in LMTP one per recipient in their order (RFC 2033 §4.2). The store has `deadline_s` for all of it: whoever
+    sends gives up after ten minutes, and would send again what is stored (RFC 5321 §4.5.3.2.6, RFC 1047).
+    """
+    recipients = arrival.envelope.recipients
+    is_lmtp = arrival.visitor.listener.lmtp
     if trace.hops(message) >= trace.MAX_HOPS:
-        return LOOP
-    transmission_id = uuid4()
-    recipients = list(envelope.recipients)
-    hop = trace.Hop(
-        envelope.client_name,
-        envelope.client_address,
-        envelope.server_name,
-        envelope.protocol,
-        str(transmission_id),
-        recipients[0] if len(recipients) == 1 else None,
-        datetime.now().astimezone(),
-    )
-    transmission = Transmission(
-        id=transmission_id,
-        reverse_path=envelope.reverse_path,
-        recipients=recipients,
-        submitted_by=envelope.submitted_by,
-        smtputf8=envelope.smtputf8,
-    )
-    header = trace.received(hop)
-    if envelope.submitted_by is None:
-        # Final delivery: only local recipients are accepted from outside (RFC 5321 §4.4).
-        header = trace.return_path(envelope.reverse_path) + header
-    reply = await _accept(store, transmission, header + message)
+        return [LOOP] * (len(recipients) if is_lmtp else 1)
+    until = asyncio.get_running_loop().time() + deadline_s
+    reply = await _transfer(store, arrival, recipients, message, until)
+    if not is_lmtp:
+        return [reply]
+    if reply.code not in RECIPIENTS_FAULT or len(recipients) == 1:
+        return [reply] * len(recipients)
+    # One recipient spoilt it for all: each by itself, since LMTP can say which.
+    return [await _transfer(store, arrival, [recipient], message, until) for recipient in recipients]
+
+
+async def _transfer(
+    store: Ingest, arrival: Arrival, recipients: Sequence[RcptArguments], message: bytes, until: float
+) -> Reply:
+    transmission = _transmission(arrival, recipients)
+    reply = await _accept(store, transmission, _header(arrival, transmission) + message, until)
     outcome = "accepted" if not reply.is_error else "deferred" if reply.code < 500 else "refused"
-    TRANSMISSIONS.labels(envelope.listener, outcome).inc()
+    TRANSMISSIONS.labels(arrival.visitor.listener.name, outcome).inc()
     log.info(
         "transmission",
         outcome=outcome,
-        queue_id=str(transmission_id),
-        reverse_path=envelope.reverse_path,
+        queue_id=str(transmission.id),
+        reverse_path=transmission.reverse_path,
         recipients=len(recipients),
         octets=len(message),
         reply=reply.text if reply.is_error else None,
@@ -95,16 +92,56 @@ async def transfer(store: Ingest, envelope: Envelope, message: bytes) -> Reply:
     return reply
 
 
-async def _accept(store: Ingest, transmission: Transmission, message: bytes) -> Reply:
+def _transmission(arrival: Arrival, recipients: Sequence[RcptArguments]) -> Transmission:
+    mail, principal = arrival.envelope.mail, arrival.visitor.principal
+    return Transmission(
+        id=uuid4(),
+        reverse_path=mail.reverse_path,
+        # In LMTP the same one may have been named twice.
+        recipients=list(dict.fromkeys(recipient.forward_path for recipient in recipients)),
+        submitted_by=None if principal is None else principal.account_id,
+        smtputf8=mail.smtputf8,
+        ret=mail.ret,
+        envid=mail.envid,
+        dsn={
+            recipient.forward_path: DsnRequest(
+                notify=None if recipient.notify is None else list(recipient.notify), orcpt=recipient.orcpt
+            )
+            for recipient in recipients
+            if recipient.notify is not None or recipient.orcpt
+        },
+    )
+
+
+def _header(arrival: Arrival, transmission: Transmission) -> bytes:
+    recipients = transmission.recipients
+    hop = trace.Hop(
+        arrival.envelope.client_name,
+        arrival.visitor.address,
+        arrival.server_name,
+        arrival.envelope.keyword,
+        str(transmission.id),
+        recipients[0] if len(recipients) == 1 else None,
+        datetime.now().astimezone(),
+    )
+    header = trace.received(hop) + arrival.fields
+    if transmission.submitted_by is not None:
+        return header
+    # Final delivery: only local recipients are accepted from outside (RFC 5321 §4.4).
+    return trace.return_path(transmission.reverse_path) + header
+
+
+async def _accept(store: Ingest, transmission: Transmission, message: bytes, until: float) -> Reply:
     try:
-        await _accept_patiently(store, transmission, message)
+        async with asyncio.timeout_at(until):
+            await _accept_patiently(store, transmission, message)
     except TooLarge:
         return Reply(552, "5.3.4", "the message is too large")
     except OverQuota as error:
         return _refusal(452, "4.2.2", str(error))
     except Refused as error:
         return _refusal(550, "5.7.1", str(error))
-    except StoreError:
+    except (StoreError, TimeoutError):
         return TEMPORARY
     return Reply(250, "2.0.0", f"stored as {transmission.id}")
 

@@ -73,3 +73,61 @@ class NoRoomNow(SmtpFault):
     """RFC 1870 §6.1 (2): not enough room at the moment."""
 
     code, status = 452, "4.3.1"
+
+
+class BadContent(SmtpFault):
+    """Mail data that breaks the rules for lines (RFC 5321 §2.3.8, §4.5.3.1.6)."""
+
+    code, status = 550, "5.6.0"
+
+
+class EightBitContent(SmtpFault):
+    """8-bit octets that MAIL didn't declare (RFC 6152 §3)."""
+
+    code, status = 550, "5.6.1"
+
+
+class LineTooLong(SmtpFault):
+    """A command longer than allowed (RFC 5321 §4.2.2, §4.5.3.1.4)."""
+
+
+class ResponseTooLong(SmtpFault):
+    """A line of a SASL exchange (RFC 4954 §6)."""
+
+    status = "5.5.6"
+
+
+class TooManyRecipients(SmtpFault):
+    """RFC 5321 §4.5.3.1.10."""
+
+    code, status = 452, "4.5.3"
+
+
+class NotAuthenticated(SmtpFault):
+    """RFC 4954 §6."""
+
+    code, status = 530, "5.7.0"
+
+
+class TlsRequired(SmtpFault):
+    """A login in clear (RFC 4954 §6)."""
+
+    code, status = 538, "5.7.11"
+
+
+class NotPermitted(SmtpFault):
+    """XCLIENT from an address that isn't configured."""
+
+    code, status = 550, "5.7.0"
+
+
+class NotBase64(SmtpFault):
+    """RFC 4954 §4."""
+
+    code, status = 501, "5.5.2"
+
+
+class LoginCancelled(SmtpFault):
+    """The client sent `*` (RFC 4954 §4)."""
+
+    code, status = 501, "5.7.0"
