@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from mail_proto.smtp.content import has_bare_line_ends
 from mail_testkit import messages
 from mail_testkit.clients import HOST, Rest, User, send_octets
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
@@ -44,7 +45,7 @@ def measure(postroom: RunningPostroom, connections: int, number: int) -> dict[st
     rest = Rest(postroom)
     users = [rest.make_user() for _ in range(connections)]
     readers = [open_imap(postroom, user) for user in users]
-    letters = [messages.as_sent(path) for path in messages.paths()]
+    letters = [sent for path in messages.paths() if not has_bare_line_ends(sent := messages.as_sent(path))]
     batches = [[letters[(c + n * 7) % len(letters)] for n in range(number)] for c in range(connections)]
     threads = [
         threading.Thread(target=send, args=(postroom, user, batch)) for user, batch in zip(users, batches, strict=True)

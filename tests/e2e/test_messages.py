@@ -1,14 +1,19 @@
-"""Octets in, octets out: every message sent by SMTP, read back by IMAP, POP3 and REST."""
+"""Octets in, octets out: every message, sent by SMTP where it takes it, read back by IMAP, POP3 and REST."""
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from imapclient import IMAPClient
 
+from mail_proto.smtp.content import has_bare_line_ends
+from mail_runtime.contracts.store import Transmission
+from mail_runtime.store_client import StoreClient
 from mail_testkit import messages
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, open_pop3, retrieve, send_octets
 from mail_testkit.running import RunningPostroom
@@ -25,8 +30,19 @@ def reader(postroom: RunningPostroom) -> User:
     with smtplib.SMTP(HOST, postroom.ports["smtp"], timeout=TIMEOUT_S) as client:
         for path, message in zip(PATHS, SENT, strict=True):
             code, text = send_octets(client, "sender@elsewhere.test", [user.address], message)
-            assert code == 250, f"{path}: {text!r}"
+            if has_bare_line_ends(message):
+                assert code == 550, path
+                asyncio.run(store(postroom, user, message))
+            else:
+                assert code == 250, f"{path}: {text!r}"
     return user
+
+
+async def store(postroom: RunningPostroom, user: User, message: bytes) -> None:
+    """As smtp-in would: messages that it refuses come by other ways, and must come back all the same."""
+    traced = b"Return-Path: <>\r\nReceived: by a.test; Thu, 1 Jan 2026 00:00:00 +0000\r\n" + message
+    async with StoreClient(postroom.api_url, postroom.service_token) as client:
+        await client.accept(Transmission(id=uuid4(), reverse_path="", recipients=[user.address]), traced)
 
 
 def differing(received: list[bytes]) -> list[Path]:

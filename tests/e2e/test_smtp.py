@@ -66,7 +66,7 @@ def test_a_client_that_leaves_within_data_stores_nothing(postroom: RunningPostro
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r"])
 def test_nothing_is_smuggled(mx: smtplib.SMTP, user: User, rest: Rest, end: bytes) -> None:
-    """What other servers take for the end of data is content here: one message comes out, not two."""
+    """What other servers take for the end of data is none: one message is refused, and what follows is no command."""
     smuggled = (
         b"MAIL FROM:<evil@elsewhere.test>\r\nRCPT TO:<" + user.address.encode() + b">\r\nDATA\r\nSubject: evil\r\n"
     )
@@ -74,8 +74,9 @@ def test_nothing_is_smuggled(mx: smtplib.SMTP, user: User, rest: Rest, end: byte
     mx.docmd(f"RCPT TO:<{user.address}>")
     mx.docmd("DATA")
     mx.send(b"Subject: good\r\n\r\nbody" + end + smuggled + b"\r\n.\r\n")
-    assert mx.getreply()[0] == 250
-    assert [message["subject"] for message in rest.messages(user)] == ["good"]
+    assert mx.getreply() == (550, b"5.6.0 CR or LF alone: lines end with CRLF")
+    assert send_octets(mx, "a@elsewhere.test", [user.address], MESSAGE)[0] == 250
+    assert [message["subject"] for message in rest.messages(user)] == ["x"]
 
 
 def test_submission_wants_a_login(postroom: RunningPostroom, user: User) -> None:

@@ -60,9 +60,9 @@ def test_arguments() -> None:
     assert arguments.parse_mail("FROM:<>").reverse_path == ""
     parsed = arguments.parse_mail("from: <A@Example.Test> SIZE=12 BODY=8BITMIME SMTPUTF8")
     assert (parsed.reverse_path, parsed.size_octets, parsed.smtputf8) == ("A@example.test", 12, True)
-    assert arguments.parse_rcpt("TO:<@a.test,@b.test:c@d.test>", False) == "c@d.test"
-    assert arguments.parse_rcpt('TO:<"a b"@d.test>', False) == '"a b"@d.test'
-    assert arguments.parse_rcpt("TO:<Postmaster>", False) == arguments.POSTMASTER
+    assert arguments.parse_rcpt("TO:<@a.test,@b.test:c@d.test>", False).forward_path == "c@d.test"
+    assert arguments.parse_rcpt('TO:<"a b"@d.test>', False).forward_path == '"a b"@d.test'
+    assert arguments.parse_rcpt("TO:<Postmaster>", False).forward_path == arguments.POSTMASTER
 
 
 @pytest.mark.parametrize(
