@@ -211,3 +211,8 @@ def test_what_is_no_sort_or_thread(command: bytes) -> None:
 )
 def test_threads_are_shown(numbers: list[int], depths: list[int], shown: bytes) -> None:
     assert render_threads(numbers, depths) == shown
+
+
+def test_gaps_in_a_set() -> None:
+    assert list(sequence.gaps([(1, 5), (8, 9), (12, 12)], [2, 3, 8, 12])) == [(1, 1), (4, 5), (9, 9)]
+    assert sequence.render_ranges([(1, 1), (4, 5)]) == b"1,4:5"

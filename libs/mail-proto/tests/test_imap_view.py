@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,34 @@ from hypothesis import strategies as st
 
 from mail_proto.imap import listing
 from mail_proto.imap.commands import ListMailboxes
+from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.sequence import parse
-from mail_proto.imap.view import Message, View
+from mail_proto.imap.view import Telling, View
+
+Flags = tuple[str, ...]
+REV1 = Telling()
+BY_NUMBER = Telling(expunges=False)
 
 
-def message(uid: int, *flags: str) -> Message:
-    return Message(uid, list(flags), 0, 10, UUID(int=uid))
+def rows(*messages: tuple[int, Flags], modseq: int = 1) -> Rows:
+    uids = [uid for uid, _ in messages]
+    zeros = [0] * len(uids)
+    return Rows(
+        uids, [modseq] * len(uids), zeros, [10] * len(uids), zeros, uids, range(len(uids)), [f for _, f in messages]
+    )
+
+
+class Mailbox:
+    """A mailbox and one view of it; each change takes a modseq."""
+
+    def __init__(self, *messages: tuple[int, Flags]) -> None:
+        self.columns = MailboxColumns(rows(*messages), 1)
+        self.view = View(self.columns)
+        self.view.flags_response()
+
+    def change(self, *messages: tuple[int, Flags], gone: Iterable[int] = ()) -> None:
+        modseq = self.columns.modseq + 1
+        self.columns.absorb(rows(*messages, modseq=modseq), gone, modseq)
 
 
 def told(octets: bytes) -> list[str]:
@@ -23,80 +46,137 @@ def told(octets: bytes) -> list[str]:
 
 
 def test_arrivals_changes_and_expunges() -> None:
-    view = View([message(1), message(2, "\\Seen"), message(5)])
-    view.flags_response()
-    assert view.first_unseen() == 1
-    view.absorb([message(2), message(7)], [1])
-    assert told(view.announce(expunges=False)) == ["* 4 EXISTS", "* 0 RECENT", "* 2 FETCH (FLAGS ())"]
-    assert view.is_gone(1)
-    assert told(view.announce(expunges=True)) == ["* 1 EXPUNGE"]
-    assert view.uids == [2, 5, 7]
-    assert not view.has_news
+    box = Mailbox((1, ()), (2, ("\\Seen",)), (5, ()))
+    assert box.view.first_unseen() == 1
+    box.change((2, ()), (7, ()), gone=[1])
+    assert told(box.view.announce(BY_NUMBER)) == ["* 4 EXISTS", "* 0 RECENT", "* 2 FETCH (FLAGS ())"]
+    assert box.view.is_gone(1)
+    assert box.view.message(1).blob_id == UUID(int=1)
+    assert told(box.view.announce(REV1)) == ["* 1 EXPUNGE"]
+    assert list(box.view.known_uids()) == [2, 5, 7]
+    assert not box.view.has_news
 
 
 def test_numbers_of_expunges_are_right_when_they_are_read() -> None:
-    view = View([message(uid) for uid in (10, 20, 30, 40)])
-    view.absorb([], [10, 30, 40])
-    assert told(view.announce(expunges=True)) == ["* 4 EXPUNGE", "* 3 EXPUNGE", "* 1 EXPUNGE"]
+    box = Mailbox(*((uid, ()) for uid in (10, 20, 30, 40)))
+    box.change(gone=[10, 30, 40])
+    assert told(box.view.announce(REV1)) == ["* 4 EXPUNGE", "* 3 EXPUNGE", "* 1 EXPUNGE"]
 
 
 def test_what_came_and_went_unnoticed_is_never_mentioned() -> None:
-    view = View([message(1)])
-    view.absorb([message(2)], [])
-    view.absorb([], [2])
-    assert view.announce(expunges=True) == b""
-    assert view.uids == [1]
+    box = Mailbox((1, ()))
+    box.change((2, ()))
+    box.change(gone=[2])
+    assert box.view.announce(REV1) == b""
+    assert list(box.view.known_uids()) == [1]
 
 
 def test_new_keywords_are_told_first() -> None:
-    view = View([message(1)])
-    view.flags_response()
-    view.absorb([message(1, "$Work")], [])
-    assert told(view.announce(expunges=True, with_uid=True)) == [
+    box = Mailbox((1, ()))
+    box.change((1, ("$Work",)))
+    assert told(box.view.announce(Telling(with_uid=True))) == [
         "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Work)",
         "* 1 FETCH (UID 1 FLAGS ($Work))",
     ]
 
 
 def test_hushed_and_touched() -> None:
-    view = View([message(1), message(2)])
-    view.absorb([message(1, "\\Seen")], [])
-    view.hush([1])
-    view.touch([2])
-    assert told(view.announce(expunges=True)) == ["* 2 FETCH (FLAGS ())"]
+    box = Mailbox((1, ()), (2, ()), (3, ()))
+    box.change((1, ("\\Seen",)))
+    box.view.hush([1])
+    box.view.touch([2])
+    box.view.touch([3], quietly=True)
+    assert told(box.view.announce(REV1)) == ["* 2 FETCH (FLAGS ())"]
+
+
+def test_modseqs_and_vanished() -> None:
+    """RFC 7162 §3.2.4, §3.2.10; §6: what vanished and isn't told yet holds the highest modseq back."""
+    box = Mailbox((1, ()), (2, ()), (3, ()))
+    box.change(gone=[2])
+    box.change((3, ("\\Seen",)))
+    aware = {"with_modseq": True, "vanished": True, "recent": False}
+    assert told(box.view.announce(Telling(expunges=False, **aware))) == [
+        "* 3 FETCH (UID 3 MODSEQ (3) FLAGS (\\Seen))",
+        "* OK [HIGHESTMODSEQ 1] more to come",
+    ]
+    box.view.touch([1], quietly=True)
+    assert told(box.view.announce(Telling(**aware))) == ["* VANISHED 2", "* 1 FETCH (UID 1 MODSEQ (1))"]
+    assert box.view.told_modseq == 3
+
+
+def test_views_of_one_mailbox_are_told_each_in_its_time() -> None:
+    box = Mailbox((1, ()), (2, ()))
+    other = View(box.columns)
+    other.flags_response()
+    box.change((3, ()), gone=[1])
+    assert told(box.view.announce(REV1)) == ["* 1 EXPUNGE", "* 2 EXISTS", "* 0 RECENT"]
+    assert told(other.announce(BY_NUMBER)) == ["* 3 EXISTS", "* 0 RECENT"]
+    assert other.number(3) == 3
+    assert box.view.number(3) == 2
+    box.change(gone=[3])
+    box.change((4, ()))
+    other.close()
+    box.change(gone=[2])
+    assert told(other.announce(REV1)) == ["* 3 EXPUNGE", "* 1 EXPUNGE", "* 1 EXISTS", "* 0 RECENT"]
+    assert told(box.view.announce(REV1)) == ["* 2 EXPUNGE", "* 1 EXPUNGE", "* 1 EXISTS", "* 0 RECENT"]
+
+
+def test_a_large_mailbox_takes_little() -> None:
+    """The goal of the view of 100,000 messages: less than 10 MB, shared by all sessions."""
+    uids = list(range(1, 100_001))
+    flags = [("\\Seen",), ("\\Seen", "\\Answered")]
+    zeros = [0] * len(uids)
+    columns = MailboxColumns(Rows(uids, zeros, zeros, zeros, zeros, zeros, [uid % 2 for uid in uids], flags), 1)
+    views = [View(columns) for _ in range(100)]
+    assert columns.memory_octets < 5_000_000
+    columns.absorb(rows(), range(1, 100_001, 2), 2)
+    assert [len(view.announce(REV1).splitlines()) for view in views[:2]] == [50_000, 50_000]
+    assert views[0].number(2) == 1
+    assert views[99].number(2) == 2
+
+
+def test_sets_of_flags_that_nobody_has_are_cleared_out() -> None:
+    box = Mailbox((1, ()), (2, ("$First",)))
+    for number in range(3_000):
+        box.change((1, (f"$k{number}",)))
+    assert len(box.columns.flag_sets) < 1_100
+    assert box.columns.flags_of(1) == ("$k2999",)
+    assert box.columns.flags_of(2) == ("$First",)
+    assert "$first" in box.columns.keywords
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(min_value=1, max_value=30), st.booleans()), max_size=60))
 def test_a_client_that_follows_the_responses_agrees(steps: list[tuple[bool, int, bool]]) -> None:
-    """A model client applies EXISTS and EXPUNGE; it always counts what the view counts."""
-    view = View([])
+    """A model client applies EXISTS and EXPUNGE; what it takes a number for is what the view takes it for."""
+    box = Mailbox()
+    uids: list[int] = []  # all that ever came, in order
     held: list[int] = []
-    next_uid = 1
     alive: set[int] = set()
     for arrives, number, expunges in steps:
         if arrives:
-            view.absorb([message(next_uid)], [])
-            alive.add(next_uid)
-            next_uid += 1
+            uids.append(len(uids) + 1)
+            alive.add(uids[-1])
+            box.change((uids[-1], ()))
         elif number in alive:
             alive.discard(number)
-            view.absorb([], [number])
-        for line in told(view.announce(expunges=expunges)):
+            box.change(gone=[number])
+        for line in told(box.view.announce(Telling(expunges=expunges))):
             words = line.split()
             if words[2] == "EXPUNGE":
                 del held[int(words[1]) - 1]
             elif words[2] == "EXISTS":
-                held += [0] * (int(words[1]) - len(held))
-        assert len(held) == len(view)
-        assert set(view.uids) >= alive & set(view.uids)
-    view.announce(expunges=True)
-    assert view.uids == sorted(alive)
+                held += box.view.known_uids()[len(held) : int(words[1])]
+        assert held == list(box.view.known_uids())
+        assert alive <= set(held)
+    box.view.announce(REV1)
+    assert list(box.view.known_uids()) == sorted(alive)
 
 
 def test_selecting_by_number_and_uid() -> None:
-    view = View([message(uid) for uid in (10, 20, 30)])
+    view = Mailbox(*((uid, ()) for uid in (10, 20, 30))).view
     assert view.select(parse(b"2:*"), by_uid=False) == [20, 30]
     assert view.select(parse(b"15:25"), by_uid=True) == [20]
+    assert view.select(parse(b"99:*"), by_uid=True) == [30]
     assert view.number(30) == 3
 
 

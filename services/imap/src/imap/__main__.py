@@ -8,6 +8,7 @@ from imap.cache import Contents
 from imap.server import serve
 from imap.session import Shared
 from imap.settings import Settings
+from imap.views import Views
 from imap.watches import Watches
 from mail_runtime import logs
 from mail_runtime.bus import Bus
@@ -24,7 +25,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         Bus(settings.nats_url, "imap") as bus,
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        shared = Shared(settings, store, contents, Watches(bus))
+        shared = Shared(settings, store, contents, Watches(bus), Views(store))
         async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
             await stopping.wait()
 

@@ -122,6 +122,7 @@ class Connection:
             finally:
                 CONNECTIONS.dec()
                 await self._close(last)
+        self._session.unselect()
         if self._session.principal is not None:
             await self._shared.watches.release(self._session.account_id)
 

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import structlog
 
-from imap.commands import fetch, listing, mailboxes, messages, quota, search, selecting, status
+from imap.commands import fetch, listing, mailboxes, messages, quota, search, selecting, status, store
 from imap.metrics import COMMANDS
 from imap.session import Done, Session
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault, Refused
+from mail_proto.imap.search_keys import has_sequence_numbers
 from mail_proto.imap.session import ServerSession
 from mail_proto.imap.steps import Bye, Reply
+from mail_proto.imap.view import Telling
 from mail_runtime.contracts import errors as store_errors
 
 log = structlog.get_logger()
@@ -42,15 +44,13 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
     c.Rename: mailboxes.rename,
     c.Append: messages.append,
     c.Expunge: messages.expunge,
-    c.StoreFlags: messages.store_flags,
+    c.StoreFlags: store.store_flags,
     c.Copy: messages.copy,
     c.Search: search.search,
     c.Sort: search.sort,
     c.Thread: search.thread,
     c.Fetch: fetch.fetch,
 }
-# RFC 3501 §7.4.1, RFC 5256 §3: sequence numbers stay as they are during these, unless they are by uid.
-_BY_NUMBER: Final = c.Fetch | c.StoreFlags | c.Search | c.Sort | c.Thread
 
 
 class MailboxGone(Exception):
@@ -66,6 +66,7 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     """Do a command; the reply that ends it. Raises MailboxGone, TimeoutError and OSError of the connection."""
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
     session.tag = tag
+    await _tell_highest(session, command)
     try:
         done = await _COMMANDS[type(command)](session, command)
         protocol.opened(is_open=session.selected is not None)
@@ -81,6 +82,15 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
         return protocol.failed(tag, refusal(error))
     COMMANDS.labels(name, "done").inc()
     return Reply(protocol.done(tag, done.text, done.code))
+
+
+async def _tell_highest(session: Session, command: c.Command) -> None:
+    """Once the client shows that it knows modseqs, it must know the one to begin with (RFC 7162 §3.1.3, example 5)."""
+    selected = session.selected
+    if selected is None or selected.told_highest or not session.enabled.condstore or isinstance(command, c.Select):
+        return
+    selected.told_highest = True
+    await session.send(b"* OK [HIGHESTMODSEQ %d] up to here\r\n" % max(1, selected.view.told_modseq))
 
 
 async def _tell_news(session: Session, command: c.Command) -> None:
@@ -100,10 +110,28 @@ async def _tell_news(session: Session, command: c.Command) -> None:
 async def _tell_known_news(session: Session, command: c.Command) -> None:
     if session.selected is None:
         return
-    numbered = isinstance(command, _BY_NUMBER) and not command.by_uid
-    rev2 = session.enabled.rev2
-    with_uid = rev2 or (isinstance(command, c.Fetch | c.StoreFlags) and command.by_uid)
-    await session.send(session.selected.view.announce(expunges=not numbered, with_uid=with_uid, recent=not rev2))
+    await session.send(session.selected.view.announce(_telling(session, command)))
+
+
+def _telling(session: Session, command: c.Command) -> Telling:
+    enabled = session.enabled
+    return Telling(
+        expunges=not _keeps_numbers(command),
+        with_uid=enabled.rev2 or (isinstance(command, c.Fetch | c.StoreFlags) and command.by_uid),
+        with_modseq=enabled.condstore,
+        vanished=enabled.qresync,
+        recent=not enabled.rev2,
+    )
+
+
+def _keeps_numbers(command: c.Command) -> bool:
+    """RFC 9051 §7.5.1, RFC 5256 §3: sequence numbers stay as they are during these, unless they are by uid."""
+    match command:
+        case c.Fetch(by_uid=by_uid) | c.StoreFlags(by_uid=by_uid):
+            return not by_uid
+        case c.Search(by_uid=by_uid, key=key) | c.Sort(by_uid=by_uid, key=key) | c.Thread(by_uid=by_uid, key=key):
+            return not by_uid or has_sequence_numbers(key)
+    return False
 
 
 async def push(session: Session) -> None:
@@ -120,5 +148,4 @@ async def push(session: Session) -> None:
         await asyncio.sleep(RETRY_S)
         session.watch.changed.set()
         return
-    rev2 = session.enabled.rev2
-    await session.send(session.selected.view.announce(expunges=True, with_uid=rev2, recent=not rev2))
+    await session.send(session.selected.view.announce(_telling(session, c.Simple("IDLE"))))

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from imap.cache import Contents
-from imap.objects import KnownObjects
 from imap.settings import Settings
+from imap.views import SharedMailbox, Views
 from imap.watches import Watch, Watches
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.states import State
-from mail_proto.imap.view import Message, View
-from mail_runtime.contracts.store import Changes, Mailbox, Principal
+from mail_proto.imap.view import View
+from mail_runtime.contracts.store import Mailbox, Principal
 from mail_runtime.store_client import StoreClient
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -28,17 +28,21 @@ class Shared:
     store: StoreClient
     contents: Contents
     watches: Watches
+    views: Views
 
 
 @dataclass(slots=True)
 class Selected:
-    """The selected mailbox. `modseq`: up to where the view is current."""
+    """The selected mailbox. `told_highest`: the client was told its modseq (RFC 7162 §3.1.2)."""
 
-    mailbox: Mailbox
+    shared: SharedMailbox
     read_only: bool
     view: View
-    modseq: int
-    objects: KnownObjects = field(default_factory=KnownObjects)
+    told_highest: bool = False
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return self.shared.mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,13 @@ class Session:
     def store(self) -> StoreClient:
         return self.shared.store
 
+    def writable(self) -> Selected:
+        """The selected mailbox. Raises Refused: it was opened by EXAMINE."""
+        assert self.selected is not None, "checked by states.check_allowed"
+        if self.selected.read_only:
+            raise Refused("the mailbox was opened read-only", "READ-ONLY")
+        return self.selected
+
     async def find_mailbox(self, name: str) -> Mailbox:
         """Raises Refused: there is none of that name."""
         for mailbox in await self.store.mailboxes(self.account_id):
@@ -92,18 +103,10 @@ class Session:
             return
         # Before the request: what changes during it sets the event again.
         self.watch.changed.clear()
-        selected = self.selected
-        changes = await self.store.changes(self.account_id, selected.mailbox.id, selected.modseq)
-        gone = sorted(set(selected.view.uids) - set(changes.uids)) if changes.is_whole else changes.expunged
-        selected.view.absorb(messages_of(changes), gone)
-        selected.modseq = changes.mailbox.highest_modseq
+        await self.selected.shared.refresh()
 
     def unselect(self) -> None:
+        if self.selected is not None:
+            self.shared.views.close(self.selected.shared, self.selected.view)
         self.selected = None
         self.watch.mailbox_id = None
-
-
-def messages_of(changes: Changes) -> list[Message]:
-    """The columns as messages."""
-    columns = zip(changes.uids, changes.flags, changes.internal_dates, changes.octets, changes.blob_ids, strict=True)
-    return [Message(*values) for values in columns]

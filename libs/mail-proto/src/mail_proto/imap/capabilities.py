@@ -33,6 +33,8 @@ ALWAYS: Final = (
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "BINARY",
+    "CONDSTORE",
+    "QRESYNC",
     "OBJECTID",
     "PREVIEW",
     "SAVEDATE",

@@ -47,11 +47,26 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Resync:
+    """What a client knows of a mailbox from before (RFC 7162 §3.2.5).
+
+    `known`: uids; None: all. `matches`: numbers that it knew, and their uids.
+    """
+
+    uid_validity: int
+    modseq: int
+    known: SequenceSet | None = None
+    matches: tuple[SequenceSet, SequenceSet] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """SELECT, or EXAMINE when `read_only`."""
 
     mailbox: str
     read_only: bool
+    condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +170,25 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
+    """`changed_since`: only what has a greater modseq; `vanished`: and what was removed after it (RFC 7162 §3.1.4)."""
+
     messages: SequenceSet
     items: tuple[FetchItem, ...]
     by_uid: bool
+    changed_since: int | None = None
+    vanished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFlags:
+    """`unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
+
     messages: SequenceSet
     operation: Literal["add", "remove", "replace"]
     flags: tuple[str, ...]
     silent: bool
     by_uid: bool
+    unchanged_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

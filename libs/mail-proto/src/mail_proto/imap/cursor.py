@@ -12,6 +12,8 @@ from mail_proto.imap.sequence import SequenceSet
 
 T = TypeVar("T")
 
+MAX_MODSEQ: Final = 2**63 - 1
+
 # ATOM-CHAR = any CHAR but ( ) { SP CTL % * " \ ]      astring-char = ATOM-CHAR / "]"
 _ATOM: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _ASTRING: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
@@ -81,6 +83,13 @@ class Cursor:
 
     def number(self) -> int:
         return int(self._match(_NUMBER, "a number")[0])
+
+    def modseq(self) -> int:
+        """mod-sequence-value: 63 bits (RFC 7162 §3.1)."""
+        number = self.number()
+        if number > MAX_MODSEQ:
+            raise SyntaxFault("a modseq has 63 bits")
+        return number
 
     def string(self) -> bytes:
         """quoted or literal."""

@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 
 # Their names as they are told, by their names in upper case.
-KNOWN: Final = {"IMAP4REV2": "IMAP4rev2", "UTF8=ACCEPT": "UTF8=ACCEPT"}
+KNOWN: Final = {
+    "CONDSTORE": "CONDSTORE",
+    "IMAP4REV2": "IMAP4rev2",
+    "QRESYNC": "QRESYNC",
+    "UTF8=ACCEPT": "UTF8=ACCEPT",
+}
 
 
 class Enabled:
@@ -25,6 +30,16 @@ class Enabled:
     def rev2(self) -> bool:
         """RFC 9051 Appendix E counts."""
         return "IMAP4rev2" in self._names
+
+    @property
+    def condstore(self) -> bool:
+        """FETCH responses that nobody asked for carry uids and modseqs (RFC 7162 §3.2.4); QRESYNC implies it."""
+        return bool(self._names & {"CONDSTORE", "QRESYNC"})
+
+    @property
+    def qresync(self) -> bool:
+        """VANISHED instead of EXPUNGE (RFC 7162 §3.2.10)."""
+        return "QRESYNC" in self._names
 
     @property
     def utf8(self) -> bool:

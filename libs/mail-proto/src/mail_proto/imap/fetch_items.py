@@ -4,7 +4,7 @@ fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE
             "UID" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section ["<" number "." nz-number ">"] /
             "BINARY" [".PEEK"] section-binary ["<" number "." nz-number ">"] / "BINARY.SIZE" section-binary
 section   = "[" [section-part ["." section-text] / section-msgtext] "]"       section-binary = "[" [section-part] "]"
-fetch-att =/ "EMAILID" / "THREADID" (RFC 8474 §5) / "SAVEDATE" (RFC 8514 §4.2) /
+fetch-att =/ "MODSEQ" (RFC 7162 §7) / "EMAILID" / "THREADID" (RFC 8474 §5) / "SAVEDATE" (RFC 8514 §4.2) /
              "PREVIEW" [SP "(" "LAZY" ")"] (RFC 8970 §6)
 """
 
@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 100
 _NAMED: Final = frozenset(
     {
         *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY", "BODYSTRUCTURE", "UID"),
-        *("EMAILID", "THREADID", "SAVEDATE", "PREVIEW"),
+        *("EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "MODSEQ"),
     }
 )
 _MACROS: Final = {
@@ -85,7 +85,8 @@ def parse_fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
         return tuple(dict.fromkeys(items))
     for macro, names in _MACROS.items():
         octets = macro.encode("ascii")
-        if cursor.looking_at(octets) and cursor.octets[cursor.at + len(octets) :].strip(b" ") == b"":
+        following = cursor.octets[cursor.at + len(octets) :].strip(b" ")
+        if cursor.looking_at(octets) and (following == b"" or following.startswith(b"(")):
             cursor.skip(octets)
             return tuple(Attribute(name) for name in names)
     return (_item(cursor),)

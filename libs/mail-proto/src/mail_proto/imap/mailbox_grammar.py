@@ -10,14 +10,16 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.dates import parse_date_time
 from mail_proto.imap.errors import SyntaxFault
+from mail_proto.imap.sequence import SequenceSet
 
 # RFC 9051 §6.3.11; APPENDLIMIT: RFC 7889 §3; DELETED-STORAGE: RFC 9208 §4.1.4;
-# MAILBOXID: RFC 8474 §4.3; RECENT: RFC 3501 §6.3.10.
+# HIGHESTMODSEQ: RFC 7162 §3.1.7; MAILBOXID: RFC 8474 §4.3; RECENT: RFC 3501 §6.3.10.
 STATUS_ITEMS: Final = frozenset(
     {
         "APPENDLIMIT",
         "DELETED",
         "DELETED-STORAGE",
+        "HIGHESTMODSEQ",
         "MAILBOXID",
         "MESSAGES",
         "RECENT",
@@ -29,13 +31,56 @@ STATUS_ITEMS: Final = frozenset(
 )
 MAX_PATTERNS: Final = 100
 
+_SELECT_PARAMETERS: Final = frozenset({"CONDSTORE", "QRESYNC"})
 # REMOTE: no mailbox is. RECURSIVEMATCH needs one of the others.
 _SELECT_OPTIONS: Final = frozenset({"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"})
 _RETURN_OPTIONS: Final = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
 
 
 def _select(cursor: Cursor, name: str) -> c.Command:
-    return c.Select(cursor.mailbox(), read_only=name == "EXAMINE")
+    """select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]    (RFC 4466 §2.1, RFC 7162 §7)"""
+    mailbox = cursor.mailbox()
+    parameters: list[str] = []
+    resync: c.Resync | None = None
+    if cursor.skip(b" "):
+
+        def parameter() -> None:
+            nonlocal resync
+            parameters.append(_option(cursor, _SELECT_PARAMETERS))
+            if parameters[-1] == "QRESYNC":
+                cursor.space()
+                resync = _resync(cursor)
+
+        cursor.parenthesised(parameter)
+    return c.Select(mailbox, name == "EXAMINE", condstore="CONDSTORE" in parameters, resync=resync)
+
+
+def _resync(cursor: Cursor) -> c.Resync:
+    """ "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")" """
+    cursor.expect(b"(")
+    uid_validity = cursor.number()
+    cursor.space()
+    modseq = cursor.modseq()
+    known: SequenceSet | None = None
+    matches: tuple[SequenceSet, SequenceSet] | None = None
+    if cursor.skip(b" ") and not cursor.looking_at(b"("):
+        known = _known(cursor)
+        cursor.skip(b" ")
+    if cursor.skip(b"("):
+        numbers = _known(cursor)
+        cursor.space()
+        matches = (numbers, _known(cursor))
+        cursor.expect(b")")
+    cursor.expect(b")")
+    return c.Resync(uid_validity, modseq, known, matches)
+
+
+def _known(cursor: Cursor) -> SequenceSet:
+    """known-uids = sequence-set ;; "*" is not allowed"""
+    known = cursor.sequence_set()
+    if known.is_saved or any(0 in pair for pair in known.ranges):
+        raise SyntaxFault("what is known is named by numbers only")
+    return known
 
 
 def _on_mailbox(cursor: Cursor, name: str) -> c.Command:

@@ -69,14 +69,33 @@ def _in_charset(cursor: Cursor) -> SearchKey:
 
 
 def _fetch(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    """fetch = "FETCH" SP sequence-set SP fetch-att… [SP "(" fetch-modifier *(SP fetch-modifier) ")"]  (RFC 4466)"""
     messages = cursor.sequence_set()
     cursor.space()
-    return c.Fetch(messages, parse_fetch_items(cursor), by_uid)
+    items = parse_fetch_items(cursor)
+    changed_since: int | None = None
+    vanished = False
+    if cursor.skip(b" ("):
+        while not cursor.skip(b")"):
+            if cursor.skip(b"CHANGEDSINCE "):
+                changed_since = cursor.modseq()
+            else:
+                cursor.expect(b"VANISHED")
+                vanished = True
+            cursor.skip(b" ")
+        if vanished and (changed_since is None or not by_uid):
+            raise SyntaxFault("VANISHED goes with UID FETCH and CHANGEDSINCE (RFC 7162 section 3.2.6)")
+    return c.Fetch(messages, items, by_uid, changed_since, vanished)
 
 
 def _store(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     messages = cursor.sequence_set()
     cursor.space()
+    unchanged_since: int | None = None
+    if cursor.skip(b"("):  # store-modifiers (RFC 4466 §2.5)
+        cursor.expect(b"UNCHANGEDSINCE ")
+        unchanged_since = cursor.modseq()
+        cursor.expect(b") ")
     operation: Literal["add", "remove", "replace"] = "replace"
     if cursor.skip(b"+"):
         operation = "add"
@@ -91,7 +110,7 @@ def _store(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
         flags = [cursor.flag()]
         while cursor.skip(b" ") and not cursor.at_end:
             flags.append(cursor.flag())
-    return c.StoreFlags(messages, operation, tuple(flags), silent, by_uid)
+    return c.StoreFlags(messages, operation, tuple(flags), silent, by_uid, unchanged_since)
 
 
 def _copy(cursor: Cursor, name: str, by_uid: bool) -> c.Command:

@@ -81,6 +81,13 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """MODSEQ (RFC 7162 §3.1.5): a modseq of `since` or more."""
+
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class HasId:
     """EMAILID, THREADID (RFC 8474 §5.3)."""
 
@@ -128,6 +135,7 @@ SearchKey = (
     | Sent
     | Saved
     | Age
+    | Changed
     | HasId
     | InHeader
     | InText
@@ -149,6 +157,30 @@ _FIXED: Final[dict[str, SearchKey]] = {
     **{"UN" + flag: Not(HasFlag("\\" + flag.lower())) for flag in _FLAGS},
 }
 _HEADERS: Final = ("BCC", "CC", "FROM", "SUBJECT", "TO")
+
+
+def contains(key: SearchKey, *kinds: type) -> bool:
+    """Whether a key of one of these classes is in it."""
+    match key:
+        case _ if isinstance(key, kinds):
+            return True
+        case Not(inner):
+            return contains(inner, *kinds)
+        case AnyOf(keys) | AllOf(keys):
+            return any(contains(inner, *kinds) for inner in keys)
+    return False
+
+
+def has_sequence_numbers(key: SearchKey) -> bool:
+    """Whether messages are named by number: numbers must stay meanwhile (RFC 9051 §7.5.1)."""
+    match key:
+        case Numbers(numbers, are_uids):
+            return not (are_uids or numbers.is_saved)
+        case Not(inner):
+            return has_sequence_numbers(inner)
+        case AnyOf(keys) | AllOf(keys):
+            return any(has_sequence_numbers(inner) for inner in keys)
+    return False
 
 
 class SearchParser:
@@ -210,6 +242,8 @@ class SearchParser:
                 return Saved(*self._days(word.removeprefix("SAVED")))
             case "YOUNGER" | "OLDER":
                 return Age(self._interval(), older=word == "OLDER")
+            case "MODSEQ":
+                return self._modseq()
             case "EMAILID" | "THREADID":
                 return self._object_id(word)
             case "HEADER":
@@ -236,6 +270,20 @@ class SearchParser:
         if not 0 < seconds <= MAX_INTERVAL_S:
             raise SyntaxFault("an interval is a number of seconds, 1 or more")
         return seconds
+
+    def _modseq(self) -> SearchKey:
+        """search-modsequence = "MODSEQ" [entry-name SP entry-type-req] SP mod-sequence-valzer
+
+        There is one modseq for all of a message: entry names are ignored (RFC 7162 §3.1.5).
+        """
+        cursor = self._cursor
+        if cursor.looking_at(b'"'):
+            cursor.string()
+            cursor.space()
+            if cursor.keyword() not in {"PRIV", "SHARED", "ALL"}:
+                raise SyntaxFault("an entry is priv, shared or all")
+            cursor.space()
+        return Changed(cursor.modseq())
 
     def _object_id(self, word: str) -> SearchKey:
         octets = self._cursor.atom()

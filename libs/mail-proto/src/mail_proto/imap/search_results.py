@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from mail_proto.imap import sequence
 
 
-def plain(word: bytes, numbers: Sequence[int]) -> bytes:
-    """`* SEARCH` and `* SORT` of IMAP4rev1."""
-    return b"* " + word + b"".join(b" %d" % number for number in numbers) + b"\r\n"
+def plain(word: bytes, numbers: Sequence[int], modseq: int = 0) -> bytes:
+    """`* SEARCH` and `* SORT` of IMAP4rev1; `modseq`: the highest among them, where it is wanted (RFC 7162 §3.1.6)."""
+    highest = b" (MODSEQ %d)" % modseq if modseq and numbers else b""
+    return b"* " + word + b"".join(b" %d" % number for number in numbers) + highest + b"\r\n"
 
 
-def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_uid: bool) -> bytes:
+def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_uid: bool, modseq: int = 0) -> bytes:
     """`* ESEARCH` with what was asked for; empty where the result is only to be saved (RFC 5182 §2.1).
 
     `numbers` ascending, or as they were sorted: MIN and MAX are then the first and the last (RFC 5267 §3.1).
@@ -31,11 +32,16 @@ def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_
             items.append(b"ALL " + sequence.render(numbers))
     if "COUNT" in options:
         items.append(b"COUNT %d" % len(numbers))
+    if modseq and numbers:
+        items.append(b"MODSEQ %d" % modseq)
     return b" ".join(items) + b"\r\n"
 
 
 def saved(options: frozenset[str], uids: Sequence[int]) -> list[int]:
-    """What `$` stands for afterwards: with MIN or MAX alone only those (RFC 5182 §2.4)."""
+    """What `$` stands for afterwards, and whose modseqs count: with MIN or MAX alone only those.
+
+    RFC 5182 §2.4, RFC 4731 §3.2.
+    """
     if options & {"ALL", "COUNT"} or not options & {"MIN", "MAX"} or not uids:
         return sorted(uids)
     ends = {uids[0]} if "MIN" in options else set()

@@ -73,9 +73,26 @@ def _number(octets: bytes) -> int:
     return number
 
 
+def gaps(ranges: Iterable[tuple[int, int]], present: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The parts of ascending ranges where none of the ascending `present` numbers is, as ranges."""
+    for first, last in ranges:
+        start = first
+        for number in present[bisect_left(present, first) : bisect_right(present, last)]:
+            if number > start:
+                yield start, number - 1
+            start = number + 1
+        if start <= last:
+            yield start, last
+
+
+def render_ranges(ranges: Iterable[tuple[int, int]]) -> bytes:
+    """Ranges, both ends included, as a set."""
+    return b",".join(b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in ranges)
+
+
 def render(numbers: Iterable[int]) -> bytes:
     """The numbers, in the order given, as a set: `1:3,5`."""
-    return b",".join(b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in _runs(numbers))
+    return render_ranges(_runs(numbers))
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

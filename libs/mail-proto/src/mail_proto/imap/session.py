@@ -17,8 +17,10 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.capabilities import Offer, capabilities
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import ImapFault, Refused, SyntaxFault, status
+from mail_proto.imap.fetch_items import Attribute
 from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Line, LiteralRefused
 from mail_proto.imap.parser import TaggedFault, parse_command
+from mail_proto.imap.search_keys import Changed, contains
 from mail_proto.imap.states import State, check_allowed
 from mail_proto.imap.steps import Authenticate, Bye, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
 
@@ -28,6 +30,22 @@ MAX_FAULTS: Final = 20
 MAX_FAILED_LOGINS: Final = 5
 NAMESPACE: Final = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
 IDENTITY: Final = b'* ID ("name" "Postroom")\r\n'
+
+
+def enables_condstore(command: c.Command) -> bool:
+    """Whether the client shows by it that it knows modseqs (RFC 7162 §3.1)."""
+    match command:
+        case c.Select(condstore=True) | c.Select(resync=c.Resync()) | c.Fetch(changed_since=int()):
+            return True
+        case c.StoreFlags(unchanged_since=int()):
+            return True
+        case c.Status(items=items) | c.ListMailboxes(status=items):
+            return "HIGHESTMODSEQ" in items
+        case c.Fetch(items=items):
+            return Attribute("MODSEQ") in items
+        case c.Search(key=key) | c.Sort(key=key) | c.Thread(key=key):
+            return contains(key, Changed)
+    return False
 
 
 class Expects(enum.Enum):
@@ -130,7 +148,11 @@ class ServerSession:
             case c.Enable(extensions):
                 names = "".join(f" {name}" for name in self.enabled.add(extensions))
                 return Reply(f"* ENABLED{names}\r\n".encode("ascii") + self.done(tag, "enabled"))
+            case c.Select(resync=c.Resync()) | c.Fetch(vanished=True) if not self.enabled.qresync:
+                raise SyntaxFault("ENABLE QRESYNC comes first (RFC 7162 section 3.2.3)")
             case _:
+                if enables_condstore(command):
+                    self.enabled.add(["CONDSTORE"])
                 return Run(tag, command)
 
     def _simple(self, tag: bytes, name: str, command: c.Command) -> Step:

@@ -1,167 +1,212 @@
-"""What one session knows of its selected mailbox: sequence numbers, flags, and what it has yet to tell its client.
+"""What one session knows of its selected mailbox: sequence numbers, and what it has yet to tell its client.
 
-The client's numbers change only when the session says so (RFC 3501 §7.4.1, §5.5): what was expunged keeps its place
-until `announce` is allowed to give it up.
+The client's numbers change only when the session says so (RFC 9051 §7.5.1, §5.5): what was expunged keeps its place
+until `announce` is allowed to give it up. Numbers are places in an array of uids, of which a view knows the first so
+many; as a rule that is the array of the mailbox itself (`mailbox_columns`), shared by all views. Only a view that has
+something expunged to tell holds on to an older one.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
-from mail_proto.imap import render
+from mail_proto.imap import render, sequence
 from mail_proto.imap.errors import SyntaxFault
+from mail_proto.imap.mailbox_columns import MailboxColumns, Message
 from mail_proto.imap.sequence import SequenceSet
 
 SYSTEM_FLAGS: Final = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
-@dataclass(slots=True)
-class Message:
-    """A message in the mailbox; only its flags change."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How news are told: as the client has enabled, and as the command that is under way allows.
 
-    uid: int
-    flags: Sequence[str]
-    internal_date: int
-    octets: int
-    blob_id: UUID
+    `expunges`: numbers may change now. `with_uid`: FETCH names uids. `with_modseq`: … and modseqs (RFC 7162 §3.2.4).
+    `vanished`: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10). `recent`: some clients of IMAP4rev1 wait for RECENT
+    (RFC 3501 §7.3.2).
+    """
 
-    def has(self, flag: str) -> bool:
-        """Whether it carries the flag, given in lower case."""
-        return any(own.lower() == flag for own in self.flags)
+    expunges: bool = True
+    with_uid: bool = False
+    with_modseq: bool = False
+    vanished: bool = False
+    recent: bool = True
 
 
 class View:
-    """Messages in the order of their uids, numbered from 1."""
+    """Messages in the order of their uids, numbered from 1. Close it when the mailbox isn't looked at any more."""
 
-    def __init__(self, messages: Iterable[Message]) -> None:
-        self._messages = {message.uid: message for message in messages}
-        self.uids: list[int] = sorted(self._messages)
-        self._arrived: list[int] = []
-        self._changed: set[int] = set()
-        self._gone: set[int] = set()
+    def __init__(self, columns: MailboxColumns) -> None:
+        self.columns = columns
         # The last result that was saved, as uids (RFC 5182): `$`.
         self.saved: list[int] = []
-        self._keywords: dict[str, str] = {}
+        # Up to here the client knows everything (RFC 7162 §6).
+        self.told_modseq = columns.modseq
+        self._uids, self._count = columns.uids, len(columns)
+        self._changed: set[int] = set()
+        self._quiet: set[int] = set()
+        self._gone: dict[int, Message] = {}
         self._keywords_told = 0
-        for message in self._messages.values():
-            self._learn_keywords(message.flags)
+        columns.watchers.add(self)
+
+    def close(self) -> None:
+        self.columns.watchers.discard(self)
 
     def __len__(self) -> int:
-        return len(self.uids)
+        return self._count
+
+    @property
+    def last_uid(self) -> int:
+        """The highest that the client knows; 0: none."""
+        return self._uids[self._count - 1] if self._count else 0
 
     @property
     def has_news(self) -> bool:
         """Whether `announce` has anything to say."""
-        return bool(self._arrived or self._changed or self._gone)
+        return bool(self._changed or self._gone) or (bool(self.columns.uids) and self.columns.uids[-1] > self.last_uid)
+
+    def known_uids(self) -> Sequence[int]:
+        """Of all that the client knows, also of what is gone."""
+        return self._uids[: self._count]
+
+    def knows(self, uid: int) -> bool:
+        at = bisect_left(self._uids, uid, 0, self._count)
+        return at < self._count and self._uids[at] == uid
 
     def message(self, uid: int) -> Message:
-        return self._messages[uid]
+        """One that the view knows, also if it is gone."""
+        found = self.columns.message(uid)
+        return self._gone[uid] if found is None else found
 
     def number(self, uid: int) -> int:
         """The sequence number of a uid that is in the view."""
-        return bisect_left(self.uids, uid) + 1
+        return bisect_left(self._uids, uid, 0, self._count) + 1
 
     def is_gone(self, uid: int) -> bool:
         """Whether it was expunged, though the client doesn't know yet."""
         return uid in self._gone
 
+    def is_told(self, uid: int) -> bool:
+        """Whether the client knows the flags as they are known here."""
+        return uid not in self._changed
+
     def select(self, wanted: SequenceSet, *, by_uid: bool) -> list[int]:
         """The uids of the messages in a set of numbers or uids, ascending.
 
-        Raises SyntaxFault: a number that no message has (RFC 3501 §9, seq-number). Uids may be absent.
+        Raises SyntaxFault: a number that no message has (RFC 9051 §9, seq-number). Uids may be absent.
         """
         if wanted.is_saved:
-            known = set(self.uids)
-            return [uid for uid in self.saved if uid in known]
+            return [uid for uid in self.saved if self.knows(uid)]
         if by_uid:
-            return wanted.select(self.uids)
+            found: list[int] = []
+            for first, last in wanted.resolved(self.last_uid):
+                start = bisect_left(self._uids, first, 0, self._count)
+                found += self._uids[start : bisect_right(self._uids, last, start, self._count)]
+            return found
         # `6:*` in a mailbox of five is let through: clients ask so for what is new.
-        if any(max(pair) > len(self.uids) and 0 not in pair for pair in wanted.ranges):
-            raise SyntaxFault(f"there are only {len(self.uids)} messages")
-        return [self.uids[number - 1] for number in wanted.select(range(1, len(self.uids) + 1))]
+        if any(max(pair) > self._count and 0 not in pair for pair in wanted.ranges):
+            raise SyntaxFault(f"there are only {self._count} messages")
+        found = []
+        for first, last in wanted.resolved(self._count):
+            found += self._uids[first - 1 : min(last, self._count)]
+        return found
 
     def first_unseen(self) -> int | None:
-        """Its sequence number."""
-        unseen = (number for number, uid in enumerate(self.uids, 1) if not self._messages[uid].has("\\seen"))
-        return next(unseen, None)
+        """Its sequence number. For a view that has just been opened."""
+        at = self.columns.first_without("\\seen", self._count)
+        return None if at is None else at + 1
 
     def flags_response(self) -> bytes:
-        """`* FLAGS`: all that occur (RFC 3501 §7.2.6)."""
-        self._keywords_told = len(self._keywords)
-        return b"* FLAGS %b\r\n" % render.flags([*SYSTEM_FLAGS, *self._keywords.values()])
+        """`* FLAGS`: all that occur (RFC 9051 §7.3.5)."""
+        self._keywords_told = self.columns.keywords_version
+        return b"* FLAGS %b\r\n" % render.flags([*SYSTEM_FLAGS, *self.columns.keywords.values()])
 
     def permanent_flags(self) -> str:
         """The response code of what can be changed: everything, new keywords too."""
-        return render.flags([*SYSTEM_FLAGS, *self._keywords.values(), "\\*"]).decode("ascii")
-
-    def _learn_keywords(self, flags: Iterable[str]) -> None:
-        for flag in flags:
-            if not flag.startswith("\\"):
-                self._keywords.setdefault(flag.lower(), flag)
+        return render.flags([*SYSTEM_FLAGS, *self.columns.keywords.values(), "\\*"]).decode("ascii")
 
     # News
 
-    def absorb(self, messages: Iterable[Message], expunged: Iterable[int]) -> None:
-        """Take in what changed at the store; the client is told by `announce`."""
-        for message in messages:
-            known = self._messages.get(message.uid)
-            self._learn_keywords(message.flags)
-            if known is None:
-                self._messages[message.uid] = message
-                self._arrived.append(message.uid)
-            elif set(known.flags) != set(message.flags):
-                known.flags = message.flags
-                self._changed.add(message.uid)
-        self._gone.update(uid for uid in expunged if uid in self._messages)
+    def note(self, changed: Iterable[int], removed: Sequence[Message]) -> None:
+        """The mailbox has changed; the client is told by `announce`."""
+        last = self.last_uid
+        self._changed.update(uid for uid in changed if uid <= last)
+        for message in removed:
+            if message.uid <= last:
+                self._gone[message.uid] = message
+        if removed:
+            self._changed.difference_update(self._gone)
+            self._quiet.difference_update(self._gone)
 
-    def touch(self, uids: Iterable[int]) -> None:
-        """Tell the flags of these at the next occasion, whether they changed or not."""
-        self._changed.update(uids)
+    def touch(self, uids: Iterable[int], *, quietly: bool = False) -> None:
+        """Tell of these at the next occasion, whether they changed or not; `quietly`: only their modseqs."""
+        (self._quiet if quietly else self._changed).update(uid for uid in uids if uid not in self._gone)
 
     def hush(self, uids: Iterable[int]) -> None:
         """Don't tell the flags of these: the client has just set them (.SILENT)."""
         self._changed.difference_update(uids)
 
-    def announce(self, *, expunges: bool, with_uid: bool = False, recent: bool = True) -> bytes:
-        """The untagged responses of all news; those of EXPUNGE only where they are allowed now.
-
-        `recent`: some clients of IMAP4rev1 wait for it (RFC 3501 §7.3.2); IMAP4rev2 has none.
-        """
+    def announce(self, telling: Telling) -> bytes:
+        """The untagged responses of all news; those of EXPUNGE only where they are allowed now."""
         pieces: list[bytes] = []
-        if expunges and self._gone:
-            pieces.append(self._announce_gone())
-        if self._arrived:
-            arrived = [uid for uid in self._arrived if uid in self._messages]
-            self.uids.extend(sorted(arrived))
-            self._arrived.clear()
-            pieces.append(b"* %d EXISTS\r\n" % len(self.uids))
-            if recent:
+        if telling.expunges and self._gone:
+            pieces.append(self._announce_gone(telling))
+        if arrived := self._take_arrivals():
+            pieces.append(b"* %d EXISTS\r\n" % self._count)
+            if telling.recent:
                 pieces.append(b"* 0 RECENT\r\n")
-        if self._keywords_told != len(self._keywords):
+        if self._keywords_told != self.columns.keywords_version:
             pieces.append(self.flags_response())
-        if self._changed:
-            told = (uid for uid in sorted(self._changed) if uid in self._messages and not self.is_gone(uid))
-            pieces.extend(self._flags_fetch(uid, with_uid=with_uid) for uid in told)
-            self._changed.clear()
+        told = self._changed | self._quiet if telling.with_modseq else self._changed
+        pieces += [self.state(uid, telling, flags=uid in self._changed) for uid in sorted(told)]
+        self._changed, self._quiet = set(), set()
+        if not self._gone:
+            self.told_modseq = self.columns.modseq
+        elif telling.vanished and (told or arrived):
+            # What vanished is still to be told: the client must not take the modseqs above for all (RFC 7162 §6).
+            pieces.append(b"* OK [HIGHESTMODSEQ %d] more to come\r\n" % self.told_modseq)
         return b"".join(pieces)
 
-    def _flags_fetch(self, uid: int, *, with_uid: bool) -> bytes:
-        known = b"UID %d " % uid if with_uid else b""
-        return b"* %d FETCH (%bFLAGS %b)\r\n" % (self.number(uid), known, render.flags(self._messages[uid].flags))
+    def _take_arrivals(self) -> bool:
+        """Know everything from now on; whether something is new."""
+        last, before = self.last_uid, self._count
+        uids = self.columns.uids
+        if not self._gone:
+            self._uids, self._count = uids, len(uids)
+            return bool(uids) and uids[-1] > last
+        start = bisect_right(uids, last)
+        if start == len(uids):
+            return False
+        self._uids = array("I", self._uids[:before])
+        self._uids.extend(uids[start:])
+        self._count = len(self._uids)
+        return True
 
-    def _announce_gone(self) -> bytes:
-        # What came and went before the client heard of it is never mentioned.
-        self._arrived = [uid for uid in self._arrived if uid not in self._gone]
-        announced = sorted(self._gone.intersection(self.uids), reverse=True)
+    def _announce_gone(self, telling: Telling) -> bytes:
+        gone = sorted(self._gone)
         # From the end, so that each number is right when the client reads it.
-        numbers = [self.number(uid) for uid in announced]
-        self.uids = [uid for uid in self.uids if uid not in self._gone]
-        for uid in self._gone:
-            del self._messages[uid]
-        self._changed -= self._gone
-        self._gone.clear()
+        numbers = [self.number(uid) for uid in reversed(gone)]
+        last = self.last_uid
+        self._gone = {}
+        self._uids, self._count = self.columns.uids, bisect_right(self.columns.uids, last)
+        if telling.vanished:
+            return b"* VANISHED %b\r\n" % sequence.render(gone)
         return b"".join(b"* %d EXPUNGE\r\n" % number for number in numbers)
+
+    def state(self, uid: int, telling: Telling, *, flags: bool = True) -> bytes:
+        """`* FETCH` of what may change in a message that is there."""
+        at = self.columns.place(uid)
+        assert at is not None, "what is gone isn't told of"
+        items = []
+        if telling.with_uid or telling.with_modseq:
+            items.append(b"UID %d" % uid)
+        if telling.with_modseq:
+            items.append(b"MODSEQ (%d)" % self.columns.modseq_of(uid))
+        if flags:
+            items.append(b"FLAGS " + self.columns.rendered_flags(at))
+        return b"* %d FETCH (%b)\r\n" % (self.number(uid), b" ".join(items))

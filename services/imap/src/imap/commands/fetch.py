@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from imap.commands.vanished import vanished
 from imap.session import Done, Selected, Session
 from mail_proto.imap import render
 from mail_proto.imap.commands import Fetch
 from mail_proto.imap.dates import render_date_time
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import Attribute, Binary, FetchItem, Section
+from mail_proto.imap.mailbox_columns import Message
 from mail_proto.imap.object_ids import email_id, thread_id
-from mail_proto.imap.view import Message
 from mail_proto.message.binary import UnknownEncoding, binary_section
 from mail_proto.message.sections import header_fields, section
 from mail_proto.message.summary import summarize
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import StoreFlags, Summary
 from mail_runtime.contracts.store.columns import Objects
+from mail_runtime.contracts.store.uids import compact
 
 BATCH_MESSAGES: Final = 500
 # Bodies of one batch together; a larger message is a batch of its own.
@@ -46,6 +48,13 @@ async def fetch(session: Session, command: Fetch) -> Done:
     if command.by_uid and Attribute("UID") not in items:
         items = (Attribute("UID"), *items)
     uids = selected.view.select(command.messages, by_uid=command.by_uid)
+    if command.changed_since is not None:  # RFC 7162 §3.1.4.1: MODSEQ comes along
+        if Attribute("MODSEQ") not in items:
+            items = (*items, Attribute("MODSEQ"))
+        if command.vanished:
+            await session.send(await vanished(session, selected, command.changed_since, command.messages))
+        modseq_of, since = selected.view.columns.modseq_of, command.changed_since
+        uids = [uid for uid in uids if modseq_of(uid) > since]
     work = _Fetching(session, selected, items)
     for batch in _batches([selected.view.message(uid) for uid in uids], with_bodies=work.needs_bodies):
         await session.send(await work.responses(batch))
@@ -81,7 +90,8 @@ class _Fetching:
         self._needs_objects = not _OF_OBJECTS.isdisjoint(named)
         self._needs_previews = "PREVIEW" in named
         self._sets_seen = any(item.sets_seen for item in sections) and not selected.read_only
-        self._tells_flags = "FLAGS" in named
+        self._named = named
+        self._newly_seen: set[int] = set()
         self.missed = False
 
     async def responses(self, batch: Sequence[Message]) -> bytes:
@@ -95,7 +105,7 @@ class _Fetching:
         objects: dict[int, Objects] = {}
         if self._needs_objects:
             uids, mailbox_id = [message.uid for message in batch], self._selected.mailbox.id
-            objects = await self._selected.objects.of(self._session.store, account_id, mailbox_id, uids)
+            objects = await self._selected.shared.objects.of(self._session.store, account_id, mailbox_id, uids)
             gone_uids = set(uids) - objects.keys()
             batch = self._present(batch, {m.blob_id for m in batch if m.uid not in gone_uids})
         wanted = [m.blob_id for m in batch if self.needs_bodies or self._lacks(summaries.get(m.blob_id))]
@@ -103,12 +113,12 @@ class _Fetching:
             bodies = await self._bodies(wanted)
             gone = set(wanted) - bodies.keys()
             batch = self._present(batch, {m.blob_id for m in batch} - gone)
-        seen = await self._set_seen(batch) if self._sets_seen else set()
+        if self._sets_seen:
+            batch = await self._set_seen(batch)
         return b"".join(
             self._response(
                 message,
                 _Material(summaries.get(message.blob_id), bodies.get(message.blob_id), objects.get(message.uid)),
-                newly_seen=message.uid in seen,
             )
             for message in batch
         )
@@ -140,24 +150,32 @@ class _Fetching:
                     continue
             return found
 
-    async def _set_seen(self, batch: Sequence[Message]) -> set[int]:
-        """Set \\Seen where it is missing; one request for all. Returns their uids."""
-        unseen = [message for message in batch if not message.has("\\seen")]
+    async def _set_seen(self, batch: Sequence[Message]) -> list[Message]:
+        """The messages as they are once \\Seen is set where it was missing; one request for all."""
+        unseen = [message.uid for message in batch if not message.has("\\seen")]
         if not unseen:
-            return set()
-        uids = [message.uid for message in unseen]
-        change = StoreFlags(uids=uids, operation="add", flags=["\\Seen"])
-        await self._session.store.store_flags(self._session.account_id, self._selected.mailbox.id, change)
-        for message in unseen:
-            message.flags = [*message.flags, "\\Seen"]
-        return set(uids)
+            return list(batch)
+        change = StoreFlags(uids=compact(unseen), operation="add", flags=["\\Seen"])
+        view, mailbox_id = self._selected.view, self._selected.mailbox.id
+        await self._session.store.store_flags(self._session.account_id, mailbox_id, change)
+        await self._session.refresh()
+        view.hush(unseen)  # their flags are told right here
+        self._newly_seen.update(unseen)
+        return [view.message(message.uid) for message in batch]
 
-    def _response(self, message: Message, material: _Material, *, newly_seen: bool) -> bytes:
+    def _response(self, message: Message, material: _Material) -> bytes:
         pieces = [self._item(item, message, material) for item in self._items]
-        if newly_seen and not self._tells_flags:
-            pieces.append(b"FLAGS " + render.flags(message.flags))
+        if message.uid in self._newly_seen:
+            pieces += self._news_of(message)
         number = self._selected.view.number(message.uid)
         return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+
+    def _news_of(self, message: Message) -> list[bytes]:
+        """What \\Seen changed, and wasn't asked for (RFC 9051 §6.4.5, RFC 7162 §3.2.4)."""
+        wanted = ["FLAGS"]
+        if self._session.enabled.condstore:
+            wanted += ["UID", "MODSEQ"]
+        return [self._item(Attribute(name), message, _Material()) for name in wanted if name not in self._named]
 
     def _item(self, item: FetchItem, message: Message, material: _Material) -> bytes:
         if not isinstance(item, Attribute):
@@ -171,6 +189,8 @@ class _Fetching:
                 return b"UID %d" % message.uid
             case "FLAGS":
                 return b"FLAGS " + render.flags(message.flags)
+            case "MODSEQ":
+                return b"MODSEQ (%d)" % message.modseq
             case "RFC822.SIZE":
                 return b"RFC822.SIZE %d" % message.octets
             case "INTERNALDATE":

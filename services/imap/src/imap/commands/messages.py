@@ -1,51 +1,26 @@
-"""Commands that change messages: STORE, COPY, MOVE, EXPUNGE, APPEND."""
+"""Commands that make and remove messages: COPY, MOVE, EXPUNGE, APPEND."""
 
 from __future__ import annotations
 
-from imap.session import Done, Selected, Session
+from imap.session import Done, Session
 from mail_proto.imap import sequence
-from mail_proto.imap.commands import Append, Copy, Expunge, StoreFlags
+from mail_proto.imap.commands import Append, Copy, Expunge
 from mail_proto.imap.errors import Refused
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound
-
-
-def writable(session: Session) -> Selected:
-    """The selected mailbox. Raises Refused: it was opened by EXAMINE."""
-    assert session.selected is not None, "checked by states.check_allowed"
-    if session.selected.read_only:
-        raise Refused("the mailbox was opened read-only", "READ-ONLY")
-    return session.selected
-
-
-async def store_flags(session: Session, command: StoreFlags) -> Done:
-    """RFC 3501 §6.4.6."""
-    selected = writable(session)
-    uids = selected.view.select(command.messages, by_uid=command.by_uid)
-    if not uids:
-        return Done("no such messages" if command.by_uid else "nothing to store")
-    change = wire.StoreFlags(uids=uids, operation=command.operation, flags=list(command.flags))
-    await session.store.store_flags(session.account_id, selected.mailbox.id, change)
-    await session.refresh()
-    if command.silent:
-        selected.view.hush(uids)
-    else:
-        selected.view.touch(uids)
-    if any(selected.view.is_gone(uid) for uid in uids):
-        return Done("stored; some messages are gone", "EXPUNGEISSUED")
-    return Done("stored")
+from mail_runtime.contracts.store.uids import compact
 
 
 async def copy(session: Session, command: Copy) -> Done:
     """COPY (RFC 3501 §6.4.7), MOVE (RFC 6851), with the uids of both sides (RFC 4315 §3)."""
-    selected = writable(session) if command.move else session.selected
+    selected = session.writable() if command.move else session.selected
     assert selected is not None, "checked by states.check_allowed"
     try:
         target = await session.find_mailbox(command.mailbox)
         uids = selected.view.select(command.messages, by_uid=command.by_uid)
         if not uids:
             return Done("no such messages")
-        wanted = wire.CopyMessages(uids=uids, target_id=target.id, move=command.move)
+        wanted = wire.CopyMessages(uids=compact(uids), target_id=target.id, move=command.move)
         copied = await session.store.copy(session.account_id, selected.mailbox.id, wanted)
     except (Refused, NotFound) as error:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
@@ -63,11 +38,14 @@ async def copy(session: Session, command: Copy) -> Done:
 
 async def expunge(session: Session, command: Expunge) -> Done:
     """EXPUNGE (RFC 3501 §6.4.3), UID EXPUNGE (RFC 4315 §2.1)."""
-    selected = writable(session)
+    selected = session.writable()
     uids = None if command.uids is None else selected.view.select(command.uids, by_uid=True)
-    await session.store.expunge(session.account_id, selected.mailbox.id, wire.Expunge(uids=uids))
+    wanted = wire.Expunge(uids=None if uids is None else compact(uids))
+    expunged = await session.store.expunge(session.account_id, selected.mailbox.id, wanted)
     session.watch.changed.set()
-    return Done("expunged")
+    # RFC 7162 §3.2.7: everything up to there is told before the OK.
+    code = f"HIGHESTMODSEQ {expunged.modseq}" if expunged.uids and session.enabled.qresync else ""
+    return Done("expunged", code)
 
 
 async def append(session: Session, command: Append) -> Done:

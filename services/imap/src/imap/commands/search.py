@@ -45,12 +45,15 @@ async def _answer(session: Session, command: Search | Sort, word: bytes) -> None
         raise
     uids = wire.unpack_numbers(found.uids)
     numbers = _numbers(view, uids, by_uid=command.by_uid)
+    wants_modseq = k.contains(command.key, k.Changed)
     if command.results is None:
-        await session.send(plain(word, numbers))
+        await session.send(plain(word, numbers, found.modseq if wants_modseq else 0))
         return
+    counting = saved(command.results, uids)
     if saves:
-        view.saved = saved(command.results, uids)
-    await session.send(extended(session.tag, command.results, numbers, by_uid=command.by_uid))
+        view.saved = counting
+    highest = max(map(view.columns.modseq_of, counting), default=0) if wants_modseq else 0
+    await session.send(extended(session.tag, command.results, numbers, by_uid=command.by_uid, modseq=highest))
 
 
 async def thread(session: Session, command: Thread) -> Done:
@@ -67,7 +70,7 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
     assert selected is not None, "checked by states.check_allowed"
     view = selected.view
     # What arrived meanwhile has no number yet. Uids only grow, so everything up to the last one known is in the view.
-    known = wire.Uids([(1, view.uids[-1])] if view.uids else [])
+    known = wire.Uids([(1, view.last_uid)] if view.last_uid else [])
     key = wire.AllOf([known, to_wire(command.key, view)])
     match command:
         case Sort(criteria):
@@ -103,6 +106,8 @@ def to_wire(key: k.SearchKey, view: View) -> wire.SearchKey:
             return wire.Day("saved", first, end)
         case k.Age(seconds, older):
             return wire.Age(seconds, older)
+        case k.Changed(since):
+            return wire.Changed(since)
         case k.HasId(of, id):
             return wire.HasId(of, id)
         case k.InHeader(name, text):

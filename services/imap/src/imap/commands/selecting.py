@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from imap.commands.listing import responses_to
-from imap.session import Done, Selected, Session, messages_of
+from imap.commands.vanished import resync
+from imap.session import Done, Selected, Session
 from mail_proto.imap.commands import ListMailboxes, Select, Simple
 from mail_proto.imap.object_ids import mailbox_id
 from mail_proto.imap.view import View
+from mail_runtime.contracts.errors import StoreError
 from mail_runtime.contracts.store import Expunge, Mailbox
 
 
@@ -19,10 +21,15 @@ async def select(session: Session, command: Select) -> Done:
     # Watched before it is read: no change can fall between the two.
     session.watch.mailbox_id = mailbox.id
     session.watch.changed.clear()
-    changes = await session.store.changes(session.account_id, mailbox.id)
-    view = View(messages_of(changes))
-    await session.send(b"".join(await _opening(session, command, changes.mailbox, view)))
-    session.selected = Selected(changes.mailbox, command.read_only, view, changes.mailbox.highest_modseq)
+    shared, view = await session.shared.views.open(session.account_id, mailbox.id)
+    session.selected = Selected(shared, command.read_only, view, session.enabled.condstore)
+    try:
+        await session.send(b"".join(await _opening(session, command, shared.mailbox, view)))
+        if command.resync is not None:
+            await session.send(await resync(session, session.selected, command.resync))
+    except StoreError:
+        session.unselect()
+        raise
     if command.read_only:
         return Done("examining", "READ-ONLY")
     return Done("selected", "READ-WRITE")
@@ -38,6 +45,7 @@ async def _opening(session: Session, command: Select, mailbox: Mailbox, view: Vi
         b"* OK [UIDVALIDITY %d] uids are valid\r\n" % mailbox.uid_validity,
         b"* OK [UIDNEXT %d] the next uid\r\n" % mailbox.uid_next,
         b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % permanent.encode("ascii"),
+        b"* OK [HIGHESTMODSEQ %d] up to here\r\n" % max(1, view.told_modseq),
         b"* OK [MAILBOXID (%b)] for ever\r\n" % mailbox_id(mailbox.id),
     ]
     if not rev2:

@@ -44,6 +44,8 @@ def _value(session: Session, mailbox: Mailbox, deleted: Deleted, item: str) -> b
             return b"%d" % deleted.messages
         case "DELETED-STORAGE":  # RFC 9208 §4.1.4: octets, though STORAGE counts 1,024 of them
             return b"%d" % deleted.octets
+        case "HIGHESTMODSEQ":
+            return b"%d" % max(1, mailbox.highest_modseq)
         case "MAILBOXID":
             return b"(" + mailbox_id(mailbox.id) + b")"
         case "MESSAGES":

@@ -74,6 +74,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.uids)
 
+    @property
+    def blob_halves(self) -> tuple[memoryview, memoryview]:
+        """The high and the low 64 bits of the blobs' ids."""
+        return self._blobs
+
     def blob_id(self, place: int) -> UUID:
         """The blob of the message at this place."""
         high, low = self._blobs

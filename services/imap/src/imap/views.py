@@ -1,0 +1,127 @@
+"""Mailboxes that sessions of this process have open: each is read once, and brought up to date once for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from imap.objects import KnownObjects
+from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
+from mail_proto.imap.view import View
+from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.store import Columns, Mailbox
+from mail_runtime.contracts.store.columns import Table
+from mail_runtime.contracts.store.uids import joined
+from mail_runtime.store_client import StoreClient
+
+# Mailboxes that nobody has open, kept for whoever opens them next; the ones used last.
+KEPT_OCTETS: Final = 32 * 1024 * 1024
+
+
+class SharedMailbox:
+    """One mailbox: its columns, and how they are kept current. Of one event loop."""
+
+    def __init__(self, store: StoreClient, account_id: UUID, mailbox_id: UUID) -> None:
+        self._store, self._account_id, self._mailbox_id = store, account_id, mailbox_id
+        self._columns: MailboxColumns | None = None
+        self._mailbox: Mailbox | None = None
+        self._reading = asyncio.Lock()
+        # Questions, and those that are answered: whoever asks while one waits to be read is served by it too.
+        self._asked = self._answered = 0
+        self.objects = KnownObjects()
+
+    @property
+    def columns(self) -> MailboxColumns:
+        assert self._columns is not None, "after refresh"
+        return self._columns
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """As it was when it was read last."""
+        assert self._mailbox is not None, "after refresh"
+        return self._mailbox
+
+    @property
+    def is_open(self) -> bool:
+        return self._columns is not None and bool(self._columns.watchers)
+
+    @property
+    def memory_octets(self) -> int:
+        return 0 if self._columns is None else self._columns.memory_octets
+
+    async def refresh(self) -> None:
+        """Everything that was committed before the call is known after it. Raises NotFound, Unavailable."""
+        self._asked += 1
+        asked = self._asked
+        async with self._reading:
+            if self._answered >= asked:
+                return
+            answers = self._asked
+            since = 0 if self._columns is None else self._columns.modseq
+            self._take(await self._store.columns(self._account_id, self._mailbox_id, since))
+            self._answered = answers
+
+    def _take(self, columns: Columns) -> None:
+        rows, modseq = _rows(columns), columns.mailbox.highest_modseq
+        self._mailbox = columns.mailbox
+        if self._columns is None:
+            self._columns = MailboxColumns(rows, modseq)
+            return
+        removed: Sequence[int]
+        if columns.is_whole:
+            removed = sorted(set(self._columns.uids) - set(rows.uids))
+        else:
+            removed = [uid for first, last in joined(columns.expunged) for uid in range(first, last + 1)]
+        self._columns.absorb(rows, removed, modseq)
+
+
+def _rows(columns: Columns) -> Rows:
+    table = Table.of(columns)
+    highs, lows = table.blob_halves
+    return Rows(
+        table.uids.tolist(),
+        table.modseqs.tolist(),
+        table.internal_dates.tolist(),
+        table.octets.tolist(),
+        highs.tolist(),
+        lows.tolist(),
+        table.flags.tolist(),
+        columns.flag_sets,
+    )
+
+
+class Views:
+    """All of the process."""
+
+    def __init__(self, store: StoreClient) -> None:
+        self._store = store
+        self._shared: OrderedDict[tuple[UUID, UUID], SharedMailbox] = OrderedDict()
+
+    async def open(self, account_id: UUID, mailbox_id: UUID) -> tuple[SharedMailbox, View]:
+        """A view of the mailbox as it is now; `close` it. Raises NotFound, Unavailable."""
+        key = (account_id, mailbox_id)
+        shared = self._shared.setdefault(key, SharedMailbox(self._store, account_id, mailbox_id))
+        self._shared.move_to_end(key)
+        try:
+            await shared.refresh()
+        except NotFound:
+            self._shared.pop(key, None)
+            raise
+        return shared, View(shared.columns)
+
+    def close(self, mailbox: SharedMailbox, view: View) -> None:
+        """The session looks at it no more."""
+        view.close()
+        if mailbox.is_open:
+            return
+        mailbox.objects = KnownObjects()  # they are large, and few clients ask for them
+        kept = sum(shared.memory_octets for shared in self._shared.values())
+        for key, shared in list(self._shared.items()):
+            if kept <= KEPT_OCTETS:
+                break
+            if not shared.is_open:
+                kept -= shared.memory_octets
+                del self._shared[key]
