@@ -7,9 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import pytest
 
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.store.screening import Spend, Stranger
+from mail_runtime.contracts.errors import Refused
+from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 from mail_runtime.store_client import StoreClient
 from store_api.db.engine import Database, run
 from store_api.screening import allowances, greylist
@@ -105,3 +107,16 @@ async def test_junk_goes_to_junk(store: StoreClient, account: Any, rest: aiohttp
 async def deliver(store: StoreClient, account: Any, *, junk: bool) -> None:
     sent = wire.Transmission(id=uuid4(), reverse_path="a@remote.test", recipients=[account.address], junk=junk)
     await store.accept(sent, MESSAGE)
+
+
+async def test_frontends_tell_of_dmarc(store: StoreClient, rest: aiohttp.ClientSession) -> None:
+    marker = uuid4().hex
+    with pytest.raises(Refused):
+        await store.tell([Told(type="message.stored", content={})])
+    async with rest.get("/v1/events", params={"type": "dmarc.failed"}) as stream:
+        await store.tell([Told(type="dmarc.failed", content={"source_ip": marker})])
+        async with asyncio.timeout(30):
+            async for line in stream.content:
+                if marker.encode() in line:
+                    return
+    raise AssertionError("the event never came")

@@ -16,7 +16,7 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
 from mail_runtime.contracts.store import search as wire_search
 from mail_runtime.contracts.store.columns import changes_of
-from mail_runtime.contracts.store.screening import Spend, Stranger
+from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 
 T = TypeVar("T")
 
@@ -130,6 +130,10 @@ class StoreClient:
         """Whether there was as much left, counted for all replicas."""
         return await self._ask("POST", "/allowances", wanted, bool)
 
+    async def tell(self, told: list[Told]) -> None:
+        """Record events. Raises Refused: one is of a type that frontends don't tell."""
+        await self._call("POST", "/events", _encode(told))
+
     # mailboxes
 
     async def mailboxes(self, account_id: UUID) -> list[wire.Mailbox]:
@@ -185,14 +189,6 @@ class StoreClient:
         body = framing.pack_envelope(_encode(header), message)
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages"
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
-
-    async def append_all(
-        self, account_id: UUID, mailbox_id: UUID, headers: list[wire.AppendHeader], messages: list[bytes]
-    ) -> list[wire.Appended]:
-        """Several, all or none; returns after commit. Raises NotFound, TooLarge: all together, OverQuota."""
-        body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
-        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/message-sets"
-        return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=list[wire.Appended])
 
     async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
         """Uids that are gone are ignored. Raises NotFound: the mailbox. Refused: a bad flag."""

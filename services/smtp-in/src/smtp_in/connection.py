@@ -236,6 +236,7 @@ class Connection(SMTP):
                     visitor.address, visitor.name, visitor.principal = session.client_address, "", None
                     await self._meet()
         except SmtpFault as fault:
+            await self._screen.refused(visitor)
             session.refused(fault.reply())
         except StoreError:
             session.refused(transfer.TEMPORARY)
@@ -308,7 +309,7 @@ class Connection(SMTP):
             screened = await self._screen.message(self._visitor, step.envelope, step.message)
         except SmtpFault as fault:
             return [fault.reply()] * count
-        arrival = transfer.Arrival(self._visitor, self.hostname, step.envelope, screened.fields)
+        arrival = transfer.Arrival(self._visitor, self.hostname, step.envelope, screened.fields, screened.junk)
         deadline_s = self._shared.settings.store_timeout_s
         replies = await transfer.transfer(self._shared.store, arrival, screened.message, deadline_s)
         if any(reply.code in transfer.RECIPIENTS_FAULT for reply in replies):

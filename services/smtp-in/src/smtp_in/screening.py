@@ -45,10 +45,14 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A message that may pass: `fields` are put in front of it, behind the trace header; with CRLF, or empty."""
+    """A message that may pass: `fields` are put in front of it, behind the trace header; with CRLF, or empty.
+
+    `junk`: it goes into Junk.
+    """
 
     message: bytes
     fields: bytes = b""
+    junk: bool = False
 
 
 class Screen(Protocol):
@@ -69,6 +73,9 @@ class Screen(Protocol):
     async def message(self, visitor: Visitor, envelope: Envelope, message: bytes) -> Screened:
         """At the end of data."""
 
+    async def refused(self, visitor: Visitor) -> None:
+        """What the client wanted is about to be refused, by whomever."""
+
     async def ended(self, visitor: Visitor) -> None:
         """The connection is closed; whatever `connected` took is given back."""
 
@@ -86,5 +93,7 @@ class OpenDoor:
 
     async def message(self, visitor: Visitor, envelope: Envelope, message: bytes) -> Screened:
         return Screened(message)
+
+    async def refused(self, visitor: Visitor) -> None: ...
 
     async def ended(self, visitor: Visitor) -> None: ...

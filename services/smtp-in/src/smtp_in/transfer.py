@@ -45,12 +45,13 @@ class Ingest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a message came. `fields` are put in front of it, behind the trace header."""
+    """How a message came. `fields` are put in front of it, behind the trace header. `junk`: into Junk."""
 
     visitor: Visitor
     server_name: str
     envelope: Envelope
     fields: bytes = b""
+    junk: bool = False
 
 
 async def transfer(store: Ingest, arrival: Arrival, message: bytes, deadline_s: float) -> list[Reply]:
@@ -110,6 +111,7 @@ def _transmission(arrival: Arrival, recipients: Sequence[RcptArguments]) -> Tran
             for recipient in recipients
             if recipient.notify is not None or recipient.orcpt
         },
+        junk=arrival.junk,
     )
 
 

@@ -99,5 +99,5 @@ def _starttls(demand: TlsDemand) -> StartTlsUse:
 
 def in_clear(target: Target) -> Target:
     """The same without TLS."""
-    demand = TlsDemand("never")
+    demand = replace(target.demand, level="never")
     return replace(target, demand=demand, manner=replace(target.manner, starttls="never"))

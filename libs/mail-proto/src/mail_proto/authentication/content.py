@@ -9,7 +9,8 @@ from typing import Final
 
 from mail_proto.message.headers import lines
 
-_WSP: Final = re.compile(rb"[ \t]+")
+# White space that isn't one SP already: most of a text need not be touched.
+_WSP: Final = re.compile(rb" [ \t]+|\t[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,6 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
-class Compress:
-    """Write these octets, call `compressed`, and compress everything from then on (RFC 4978)."""
-
-    octets: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class LogIn:
     """Check the password, then call `logged_in` or `failed` (RFC 3501 §6.2.3)."""
 
@@ -79,4 +72,4 @@ class Run:
     command: Command
 
 
-Step = Reply | Bye | StartTls | Compress | LogIn | Authenticate | SaslResponse | Idle | Run
+Step = Reply | Bye | StartTls | LogIn | Authenticate | SaslResponse | Idle | Run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -21,3 +23,10 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True):
     cost: int
     allowed: int
     window_s: float
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a frontend saw; `type` begins with `dmarc.`."""
+
+    type: str
+    content: dict[str, Any]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mail_runtime.contracts.store.screening import Spend, Stranger
+from mail_runtime.contracts.errors import Refused
+from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value
+from store_api.events.outbox import Event, record
 from store_api.screening import allowances, greylist
 
 router = APIRouter()
@@ -27,3 +29,12 @@ async def post_allowance(store: TheStore, request: Request) -> Response:
     async with store.database.transaction() as connection:
         had_left = await allowances.spend(connection, wanted)
     return packed(had_left)
+
+
+@router.post("/events", status_code=204)
+async def post_events(store: TheStore, request: Request) -> None:
+    told = await read_value(request, list[Told])
+    if not all(one.type.startswith("dmarc.") for one in told):
+        raise Refused("events of this type aren't told by frontends")
+    async with store.database.transaction() as connection:
+        await record(connection, [Event(one.type, one.content) for one in told])

@@ -1,1 +1,0 @@
-"""DKIM: the keys of domains, and signing what leaves."""
