@@ -30,6 +30,7 @@ from store_api.blobs.storage import open_storage
 from store_api.blobs.writing import Body, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
+from store_api.search import parsing
 from store_api.search.indexing import index_blobs
 from store_api.search.search import find_hits, find_uids, search
 
@@ -391,7 +392,8 @@ async def test_nobody_finds_anothers_messages(shelf: Shelf, other_shelf: Shelf) 
         await other_shelf.index()
 
 
-async def test_one_blob_of_two_accounts_is_indexed_for_each(shelf: Shelf, other_shelf: Shelf) -> None:
+async def share_blob(shelf: Shelf, other_shelf: Shelf) -> None:
+    """One message of each, with the same octets."""
     await shelf.add(letter("both", "shared words"))
     await other_shelf.add(letter("else", "other words"))
     async with shelf.database.transaction() as connection:
@@ -402,11 +404,32 @@ async def test_one_blob_of_two_accounts_is_indexed_for_each(shelf: Shelf, other_
             account_id=other_shelf.account_id,
         )
     other_shelf.kept[0].blob_id = shelf.kept[0].blob_id
+
+
+async def test_one_blob_of_two_accounts_is_indexed_for_each(shelf: Shelf, other_shelf: Shelf) -> None:
+    await share_blob(shelf, other_shelf)
     await shelf.index()
     assert await other_shelf.find(text("shared")) == [1]
     await other_shelf.index()
     assert await other_shelf.find(text("shared")) == [1]
     assert await shelf.find(text("shared")) == [1]
+
+
+async def test_what_went_to_several_accounts_is_read_once(
+    shelf: Shelf, other_shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await share_blob(shelf, other_shelf)
+    read: list[bytes] = []
+
+    def counted(octets: bytes) -> parsing.Indexed:
+        read.append(octets)
+        return parsing.index(octets)
+
+    monkeypatch.setattr("store_api.search.indexing.index", counted)
+    pairs = [(one.account_id, one.kept[0].blob_id) for one in (shelf, other_shelf)]
+    assert await index_blobs(shelf.database, shelf.blobs, pairs) == 2
+    assert read == [shelf.kept[0].octets]
+    assert await shelf.find(text("shared")) == await other_shelf.find(text("shared")) == [1]
 
 
 def deep(levels: int) -> wire.SearchKey:

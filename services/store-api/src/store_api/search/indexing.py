@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,13 +64,15 @@ async def index_blobs(database: Database, blobs: Blobs, wanted: Iterable[Wanted]
         where = await places.find(connection, list({row.blob_id for row in taken}))
         batch: list[tuple[UUID, UUID, Indexed]] = []
         octets = 0
-        for account_id, blob_id in taken:
+        # What went to several accounts is read once: it comes in the order of blobs.
+        for blob_id, owners in groupby(taken, key=lambda row: row.blob_id):
             place = where[blob_id]
             try:
                 async with reading.loaded(blobs, place) as body:
-                    batch.append((account_id, blob_id, await asyncio.to_thread(index, body)))
+                    indexed = await asyncio.to_thread(index, body)
             except NotFound:
                 continue  # the row is locked, so this is damage, which was logged
+            batch += [(row.account_id, blob_id, indexed) for row in owners]
             octets += place.length
             if octets >= BATCH_OCTETS:
                 await _insert(connection, batch)
