@@ -69,9 +69,10 @@ bench-blobs: $(STAMP) ## measure what a stored body costs: PUTs, packs, compress
 bench-mime: $(STAMP) ## measure what reading a message costs
 	$(BIN)/python bench/mime.py $(ARGS)
 
-fuzz: $(STAMP) ## mutated real messages and POP3 sessions, a minute each (ARGS="--seconds 600")
+fuzz: $(STAMP) ## mutated real messages, POP3 and IMAP sessions, a minute each (ARGS="--seconds 600")
 	$(BIN)/python -m mail_testkit.fuzz $(ARGS)
 	$(BIN)/python -m mail_testkit.fuzz_pop3 $(ARGS)
+	$(BIN)/python -m mail_testkit.fuzz_imap $(ARGS)
 
 bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
 	$(BIN)/python -m bench.pop3 $(ARGS)

@@ -21,9 +21,12 @@ COPIED: Final = 10_000
 TIMES: Final = 7
 _PROCESSES: Final = ("store-api", "postgres")
 
-# As mail comes in: blobs in the order of uids, a third of it unread, some answered.
+# As mail comes in: blobs in the order of uids, with ids that begin with the time, a third of it unread, some answered.
 _FILL: Final = (
-    """CREATE TEMPORARY TABLE filled AS SELECT n, gen_random_uuid() AS id FROM generate_series(1, $1::bigint) AS n""",
+    """CREATE TEMPORARY TABLE filled AS
+        SELECT n, CAST(lpad(to_hex(1700000000000 + n * 1000), 12, '0') || '7' || substr(md5(CAST(n AS text)), 1, 3)
+                       || 'b' || substr(md5(CAST(n AS text)), 4, 15) AS uuid) AS id
+        FROM generate_series(1, $1::bigint) AS n""",
     """INSERT INTO blob (id, object_key, object_offset, length, sha256, summary)
         SELECT id, 'bench', 0, 8000, decode(md5(CAST(n AS text)), 'hex'), convert_to(repeat('x', 600), 'utf8')
         FROM filled""",

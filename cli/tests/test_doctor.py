@@ -20,6 +20,7 @@ from postroom_cli.doctor.domain_records import check_domain
 from postroom_cli.doctor.finding import Finding
 from postroom_cli.doctor.listeners import LISTENERS, Listener, check_host, check_listener
 from postroom_cli.doctor.names import Names
+from postroom_cli.doctor.signing_keys import check_keys
 from postroom_cli.launcher.certificate import kept_certificate
 from postroom_cli.launcher.config import HOST, free_port
 
@@ -186,3 +187,24 @@ def test_the_parts_of_a_running_system(postroom: RunningPostroom, names_server: 
     assert "✓ postgres: answers in" in result.stdout
     assert "! MTA-STS of good.test: none" in result.stdout
     assert "no problem found" in result.stderr
+
+
+async def test_signing_keys_against_dns(names: Names) -> None:
+    def key(selector: str, public: str, state: str) -> dict[str, str]:
+        record = f"v=DKIM1; k=ed25519; p={public}"
+        name = f"{selector}._domainkey.good.test"
+        shown = {"selector": selector, "state": state, "record_name": name, "record": record}
+        return {"algorithm": "ed25519-sha256", **shown}
+
+    published = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    keys = [key("s1", published, "active"), key("old", "AAAA", "active"), key("next", "AAAA", "new")]
+    keys.append(key("gone", "AAAA", "retired"))
+    found = await check_keys(names, "good.test", keys)
+    assert [(finding.state, finding.found) for finding in found] == [
+        ("ok", "ed25519-sha256, its record is there"),
+        ("problem", "another key is published: receivers see signatures that fail"),
+        ("warning", "no record"),
+    ]
+    assert found[2].advice == 'publish: next._domainkey.good.test. TXT "v=DKIM1; k=ed25519; p=AAAA"'
+    [unsigned, ready] = await check_keys(names, "good.test", [key("s1", published, "new")])
+    assert (unsigned.state, unsigned.found, ready.state) == ("warning", "mail leaves without DKIM", "ok")

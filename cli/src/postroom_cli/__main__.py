@@ -10,6 +10,7 @@ from postroom_cli.commands import (
     accounts,
     aliases,
     backup,
+    dkim,
     doctor,
     domains,
     exporting,
@@ -46,7 +47,7 @@ async def _run() -> None:
     await run(read_config(), Console())
 
 
-for subject in (domains, accounts, aliases, tokens, queue, sending, importing, exporting, backup, doctor):
+for subject in (domains, accounts, aliases, tokens, queue, dkim, sending, importing, exporting, backup, doctor):
     subject.add_to(app)
 
 

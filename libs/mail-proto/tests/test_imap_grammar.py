@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mail_proto.imap import commands as c
 from mail_proto.imap import dates, sequence, utf7
-from mail_proto.imap.fetch_items import Attribute, Section
+from mail_proto.imap.fetch_items import Attribute, Binary, Section
 from mail_proto.imap.framing import (
     MAX_LINE_OCTETS,
     ContinuationNeeded,
@@ -67,6 +67,7 @@ def test_a_literal_that_is_too_large() -> None:
     found = events(Framing(10), b"a APPEND x {11+}\r\n" + b"y" * 11 + b" rest\r\nb NOOP\r\n")
     assert found == [LiteralRefused(b"a", is_append=True), Line(b"b NOOP")]
     assert events(Framing(10), b"a LOGIN {99999999}\r\n") == [LiteralRefused(b"a", is_append=False)]
+    assert events(Framing(10), b"a\xdb LOGIN {99999999}\r\n") == [LiteralRefused(b"*", is_append=False)]
 
 
 def test_lines_without_end_and_literals_beyond_measure() -> None:
@@ -106,7 +107,20 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b"a UID EXPUNGE 3:*", c.Expunge(SequenceSet(((3, 0),)))),
         (b"a UID MOVE 1 x", c.Copy(SequenceSet(((1, 1),)), "x", by_uid=True, move=True)),
         (b'a APPEND x (\\Seen) "17-Jul-1996 02:44:25 -0700" {3+}\r\nabc',
-         c.Append("x", ("\\Seen",), datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC), b"abc")),
+         c.Append("x", (c.NewMessage(("\\Seen",), datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC), b"abc"),))),
+        (b"a APPEND x {1+}\r\na (\\Draft) ~{1+}\r\nb UTF8 (~{1+}\r\nc)",
+         c.Append("x", (c.NewMessage((), None, b"a"), c.NewMessage(("\\Draft",), None, b"b", is_binary=True),
+                        c.NewMessage((), None, b"c", is_binary=True)))),
+        (b"a SELECT x (CONDSTORE QRESYNC (1 2 3:4 (5 6)))", c.Select(
+            "x", read_only=False, condstore=True, resync=c.Resync(
+                1, 2, SequenceSet(((3, 4),)), (SequenceSet(((5, 5),)), SequenceSet(((6, 6),)))))),
+        (b"a UID FETCH $ ALL (CHANGEDSINCE 7 VANISHED)", c.Fetch(SequenceSet((), is_saved=True), tuple(
+            Attribute(n) for n in ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE")), by_uid=True, changed_since=7,
+            vanished=True)),
+        (b"a FETCH 1 (BINARY.SIZE[1.2] PREVIEW (LAZY) EMAILID)", c.Fetch(SequenceSet(((1, 1),)), (
+            Binary(b"BINARY.SIZE[1.2]", (1, 2), sets_seen=False, is_size=True), Attribute("PREVIEW"),
+            Attribute("EMAILID")), by_uid=False)),
+        (b"a COMPRESS deflate", c.Compress("DEFLATE")),
         (b'a SEARCH FLAGGED NOT FROM "Smith"',
          c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "Smith")))), by_uid=False)),
         (b"a SORT (SUBJECT REVERSE DATE) UTF-8 ALL",

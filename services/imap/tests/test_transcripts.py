@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import imaplib
 import ssl
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +14,42 @@ import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, deliver
 from mail_testkit.running import RunningPostroom
-from mail_testkit.transcripts import Player, SocketPeer, parse, read
+from mail_testkit.transcripts import Peer, Player, SocketPeer, parse, read
 
 PATHS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 MESSAGE = (
     b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Fred Foobar <foobar@blurdybloop.example>\r\n"
     b"Subject: %b\r\nTo: mooch@owatagu.example\r\nMessage-ID: <%b@blurdybloop.example>\r\n\r\nhello %b\r\n"
 )
+
+
+class CompressedPeer:
+    """A connection with DEFLATE in both directions."""
+
+    def __init__(self, peer: Peer) -> None:
+        assert isinstance(peer, SocketPeer)
+        self._peer = peer
+        self._deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        self._inflate = zlib.decompressobj(-15)
+        self._received = b""
+
+    def send(self, octets: bytes) -> None:
+        self._peer.send(self._deflate.compress(octets) + self._deflate.flush(zlib.Z_SYNC_FLUSH))
+
+    def send_raw(self, octets: bytes) -> None:
+        self._peer.send(octets)
+
+    def read_line(self) -> bytes:
+        while b"\n" not in self._received:
+            octets = self._peer.read_some()
+            if not octets:
+                break
+            self._received += self._inflate.decompress(octets)
+        line, end, self._received = self._received.partition(b"\n")
+        return line + end
+
+    def close(self) -> None:
+        self._peer.close()
 
 
 class Stage:
@@ -36,7 +67,9 @@ class Stage:
     def _actions(self) -> dict[str, Callable[..., None]]:
         return {
             "append": self._append,
+            "bomb": self._bomb,
             "command": self._command,
+            "compress": self._compress,
             "deliver": self._deliver,
             "login": self._login,
             "pipeline": self._pipeline,
@@ -89,6 +122,20 @@ class Stage:
         body = {"quota_octets": int(octets), "quota_messages": int(messages)}
         status, answer = self._rest.call("PATCH", f"/v1/accounts/{self.user.address}", body)
         assert status == 200, answer
+
+    def _compress(self, connection: str = "1") -> None:
+        number = int(connection)
+        self.player.adopt(number, CompressedPeer(self.player.peer(number)))
+
+    def _bomb(self) -> None:
+        peer = self.player.peer()
+        assert isinstance(peer, CompressedPeer)
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        nothing = bytes(1024 * 1024)
+        octets = b"".join(packer.compress(nothing) for _ in range(1024)) + packer.flush()
+        assert len(octets) < 1_200_000
+        with contextlib.suppress(ConnectionError):  # it may be cut off before it has sent everything
+            peer.send_raw(octets)
 
     def _start_tls(self, connection: str = "1") -> None:
         peer = self.player.peer(int(connection))

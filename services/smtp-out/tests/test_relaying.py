@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
 
-import msgspec
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope, Session
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mail_runtime.contracts.errors import Conflict, Unavailable
-from mail_runtime.contracts.store import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
+from mail_runtime.contracts.store import Claim, ClaimDeliveries
+from mail_testkit.remotes import MESSAGE, Authority, FakeJob, FakeStore, Inbox, receiving, scripted
 from smtp_out import worker as worker_module
 from smtp_out.attempt import Sender
 from smtp_out.destinations import Destinations
@@ -27,9 +19,9 @@ from smtp_out.plans import Planner
 from smtp_out.routes import Addresses, MailHosts, NoRoute, Routes
 from smtp_out.sharing import Sharing
 from smtp_out.table import Table
+from smtp_out.tls_policies import TlsPolicies
+from smtp_out.tls_reports import TlsReports
 from smtp_out.worker import Worker
-
-MESSAGE = "Subject: x\r\n\r\n.dot\r\nGrüße\r\n".encode()
 
 
 class Fixed(Routes):
@@ -48,151 +40,18 @@ class Fixed(Routes):
         return Addresses((host,))
 
 
-class Inbox:
-    """aiosmtpd's handler."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[list[str], bytes, bool]] = []
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address.startswith("no-one"):
-            return "550 5.1.1 no such user"
-        if address.startswith("later"):
-            return "450 4.2.1 come back"
-        envelope.rcpt_tos.append(address)
-        return "250 2.1.5 fine"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        assert isinstance(envelope.original_content, bytes)
-        self.got.append((list(envelope.rcpt_tos), envelope.original_content, session.ssl is not None))
-        return "250 2.0.0 kept"
-
-
-@asynccontextmanager
-async def receiving(inbox: Inbox, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SMTP(inbox, loop=loop, hostname="mx.test", enable_SMTPUTF8=True, tls_context=context), "127.0.0.1", 0
-    )
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@asynccontextmanager
-async def scripted(*replies: bytes, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
-    """A server that says the next reply to whatever comes, then hangs up."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for reply in replies:
-            writer.write(reply)
-            await writer.drain()
-            if not await reader.read(65536):
-                break
-        writer.close()
-
-    server = await asyncio.start_server(serve, host, port)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-class FakeStore:
-    def __init__(self, *recipients: str, smtputf8: bool = False) -> None:
-        self.claimed = Claim(
-            transmission_id=uuid4(),
-            reverse_path="alice@here.test",
-            blob_id=uuid4(),
-            octets=len(MESSAGE),
-            smtputf8=smtputf8,
-            deliveries=[ClaimedDelivery(id=uuid4(), recipient=recipient, attempts=1) for recipient in recipients],
-        )
-        self.outcomes: list[Outcome] = []
-        self.claims = 0
-        self.was_claimed = asyncio.Event()
-        self.claim_error: Exception | None = None
-        self.report_errors: list[Exception] = []
-
-    async def claim(self, claim: ClaimDeliveries) -> Claim:
-        self.claims += 1
-        self.was_claimed.set()
-        if self.claim_error:
-            raise self.claim_error
-        return self.claimed
-
-    async def queued_message(self, transmission_id: UUID) -> bytes:
-        return MESSAGE
-
-    async def report(self, outcomes: Outcomes) -> None:
-        if self.report_errors:
-            raise self.report_errors.pop(0)
-        self.outcomes += outcomes.outcomes
-
-    @property
-    def results(self) -> list[tuple[str, str]]:
-        return [(outcome.result, outcome.status) for outcome in self.outcomes]
-
-
-class FakeMetadata:
-    num_delivered = 1
-
-
-class FakeJob:
-    metadata = FakeMetadata()
-
-    def __init__(self, store: FakeStore, data: bytes | None = None) -> None:
-        job = RelayJob(
-            transmission_id=store.claimed.transmission_id,
-            domain="there.test",
-            delivery_ids=[delivery.id for delivery in store.claimed.deliveries],
-        )
-        self.data = msgspec.msgpack.encode(job) if data is None else data
-        self.settled: list[str] = []
-
-    async def ack(self) -> None:
-        self.settled.append("ack")
-
-    async def nak(self, delay: float | None = None) -> None:
-        self.settled.append("nak")
-
-    async def term(self) -> None:
-        self.settled.append("term")
-
-    async def in_progress(self) -> None:
-        pass
-
-
 async def relay(store: FakeStore, port: int, *hosts: str, data: bytes | None = None) -> list[str]:
     job = FakeJob(store, data)
     planner = Planner(Fixed(*(hosts or ("127.0.0.1",))), Table(), {}, "here.test", port)
     async with Destinations(Sharing(None)) as destinations:
-        await Worker(store, planner, destinations, Sender(planner), 120).handle(job)
+        sender = Sender(planner, TlsPolicies(Names("127.0.0.1:1"), None), TlsReports(None))
+        await Worker(store, planner, destinations, sender, 120).handle(job)
     return job.settled
 
 
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mx.test")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "both.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context
+    return Authority(tmp_path).server("mx.test")
 
 
 async def test_each_recipient_gets_its_outcome() -> None:

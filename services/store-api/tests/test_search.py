@@ -229,6 +229,21 @@ async def test_a_message_with_too_many_words_is_read(shelf: Shelf, monkeypatch: 
     assert await shelf.find(body("quick")) == [4]
 
 
+async def test_texts_are_read_in_pieces(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece has a statement's time: as many frequent words as one likes are found, sooner or later."""
+    monkeypatch.setattr("store_api.search.search.PIECE", 2)
+    letters = [b"Subject: %d\r\n\r\nthe end of the %s\r\n" % (n, b"line" if n % 3 else b"page") for n in range(7)]
+    await shelf.add(*letters)
+    await shelf.index()
+    assert await shelf.find(text("of the")) == [1, 2, 3, 4, 5, 6, 7]
+    uids, modseq = await find_uids(shelf.database, shelf.blobs, shelf.account_id, shelf.mailbox_id, text("of the page"))
+    assert (uids, modseq) == ([1, 4, 7], 7)
+    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("the line"))
+    assert sorted(hits.uids) == [2, 3, 5, 6]
+    assert set(hits.blob_ids) == {shelf.kept[uid - 1].blob_id for uid in hits.uids}
+    assert set(hits.mailbox_ids) == {shelf.mailbox_id}
+
+
 async def test_columns(shelf: Shelf) -> None:
     noon = int(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp())
     await shelf.add(b"Date: Thu, 29 Feb 2024 23:59:00 -0800\r\n\r\n", flags=["\\Seen", "$Work"], internal_date=noon)

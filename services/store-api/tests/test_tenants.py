@@ -52,6 +52,8 @@ async def make_tenant(store: StoreClient, rest: aiohttp.ClientSession) -> Tenant
     app_password = await made(
         rest, f"/v1/accounts/{tenant.address}/app-passwords", {"name": SECRET, "scopes": ["imap"]}
     )
+    wanted = {"algorithm": "ed25519-sha256", "selector": "key"}
+    await made(rest, f"/v1/domains/{tenant.domain}/dkim-keys", wanted)
     ping = await made(rest, f"/v1/webhooks/{hook['id']}/ping", None)
     async with rest.put(f"/v1/domains/{tenant.domain}/suppressions/gone@{SECRET}.test", json={}) as response:
         assert response.status == 201
@@ -82,6 +84,7 @@ async def make_tenant(store: StoreClient, rest: aiohttp.ClientSession) -> Tenant
         "event_id": ping["event_id"],
         "delivery_id": delivery,
         "action": "hold",
+        "selector": "key",
         "part": "1",
     }
     return tenant
@@ -149,6 +152,7 @@ async def snapshot(rest: aiohttp.ClientSession, victim: Tenant) -> list[Any]:
         f"/v1/aliases/both@{victim.domain}",
         f"/v1/aliases/both@{victim.domain}/members",
         f"/v1/domains/{victim.domain}/suppressions",
+        f"/v1/domains/{victim.domain}/dkim-keys",
         f"/v1/webhooks/{victim.known['webhook_id']}",
         f"/v1/audit?domain={victim.domain}",
     ):

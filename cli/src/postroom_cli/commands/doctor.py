@@ -14,7 +14,8 @@ from postroom_cli.doctor.domain_records import check_domain
 from postroom_cli.doctor.finding import Finding, ok, problem
 from postroom_cli.doctor.listeners import LISTENERS, check_host, check_listener
 from postroom_cli.doctor.names import Names
-from postroom_cli.rest import RestError
+from postroom_cli.doctor.signing_keys import check_keys
+from postroom_cli.rest import RestError, segment
 
 _MARK: Final = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -41,6 +42,7 @@ async def doctor(
     with context.out.progress("looking", len(checked) + (1 + len(LISTENERS) if host else 0)) as advance:
         for domain in checked:
             findings += await check_domain(names, domain, host, selector or [])
+            findings += await _signing_keys(context, names, domain)
             advance(what=domain)
         if host is not None:
             findings += await check_host(names, host)
@@ -67,6 +69,15 @@ async def _services(context: Context) -> list[Finding]:
         else problem("services", part["name"], part["detail"]["error"], "see whether it runs, and look at its log")
         for part in health["parts"]
     ]
+
+
+async def _signing_keys(context: Context, names: Names, domain: str) -> list[Finding]:
+    """The keys that Postroom signs with, against DNS; none where the API can't say."""
+    try:
+        keys: list[dict[str, Any]] = (await context.rest.call("GET", f"/domains/{segment(domain)}/dkim-keys"))["items"]
+    except RestError:
+        return []
+    return await check_keys(names, domain, keys)
 
 
 async def _own_domains(context: Context) -> list[str]:

@@ -190,6 +190,14 @@ class StoreClient:
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages"
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
 
+    async def append_all(
+        self, account_id: UUID, mailbox_id: UUID, headers: list[wire.AppendHeader], messages: list[bytes]
+    ) -> list[wire.Appended]:
+        """Several, all or none; returns after commit. Raises NotFound, TooLarge: all together, OverQuota."""
+        body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/message-sets"
+        return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=list[wire.Appended])
+
     async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
         """Uids that are gone are ignored. Raises NotFound: the mailbox. Refused: a bad flag."""
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"

@@ -188,15 +188,23 @@ class SocketPeer:
     def send(self, octets: bytes) -> None:
         self._socket.sendall(octets)
 
+    def read_some(self) -> bytes:
+        """Octets as they come, those first that were read already; empty at the end of the connection."""
+        if self._received:
+            octets, self._received = self._received, b""
+            return octets
+        try:
+            return self._socket.recv(65_536)
+        except ConnectionError:
+            return b""
+
     def read_line(self) -> bytes:
         while b"\n" not in self._received:
-            try:
-                octets = self._socket.recv(65_536)
-            except ConnectionError:
-                octets = b""
+            kept, self._received = self._received, b""
+            octets = self.read_some()
+            self._received = kept + octets
             if not octets:
                 break
-            self._received += octets
         line, end, self._received = self._received.partition(b"\n")
         return line + end
 

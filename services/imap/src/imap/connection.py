@@ -21,10 +21,11 @@ from imap.login import Logins
 from imap.metrics import CONNECTIONS
 from imap.session import Session, Shared
 from mail_proto.imap.capabilities import Offer
+from mail_proto.imap.compression import Compression, CompressionLost
 from mail_proto.imap.errors import ImapFault, Refused, status
 from mail_proto.imap.session import ServerSession
 from mail_proto.imap.states import State
-from mail_proto.imap.steps import Authenticate, Bye, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
 from mail_runtime.auth import offer
 from mail_runtime.contracts.errors import AuthenticationFailed, StoreError
 from mail_runtime.contracts.store import Principal
@@ -68,6 +69,7 @@ class Connection:
         self._reader, self._writer, self._shared, self._tls = reader, writer, shared, tls
         self._peer = client.address
         self._out = bytearray()
+        self._compression: Compression | None = None
         settings = shared.settings
         self._sasl = offer(writer.get_extra_info("ssl_object"), settings.oauth_issuers)
         self._protocol = ServerSession(
@@ -129,7 +131,8 @@ class Connection:
     async def _close(self, last: bytes) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                self._writer.write(bytes(self._out) + last)
+                out = bytes(self._out) + last
+                self._writer.write(out if self._compression is None else self._compression.compress(out))
                 self._writer.close()
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
@@ -182,7 +185,7 @@ class Connection:
     async def _flush(self) -> None:
         if self._out:
             out, self._out = self._out, bytearray()
-            self._writer.write(out)
+            self._writer.write(out if self._compression is None else self._compression.compress(out))
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._writer.drain()
 
@@ -192,9 +195,21 @@ class Connection:
         await self._send(self._protocol.greeting().octets)
         while True:
             await self._flush()
-            for step in self._protocol.receive(await self._read()):
-                self._is_idle = False
-                await self._carry_out(step)
+            octets = await self._read()
+            if self._compression is None:
+                await self._take(octets)
+                continue
+            try:
+                # One piece is dealt with before the next is made: a bomb finds no room to go off.
+                for piece in self._compression.pieces(octets):
+                    await self._take(piece)
+            except CompressionLost as lost:
+                raise Hangup(_bye(str(lost))) from lost
+
+    async def _take(self, octets: bytes) -> None:
+        for step in self._protocol.receive(octets):
+            self._is_idle = False
+            await self._carry_out(step)
 
     async def _carry_out(self, step: Step) -> None:
         match step:
@@ -209,6 +224,11 @@ class Connection:
                 self._is_idle = True
             case StartTls(octets):
                 await self._start_tls(octets)
+            case Compress(octets):
+                await self._send(octets)
+                await self._flush()
+                self._protocol.compressed()
+                self._compression = Compression()
             case LogIn() | Authenticate() | SaslResponse():
                 await self._log_in(step)
 

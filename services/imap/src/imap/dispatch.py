@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from imap.commands import fetch, listing, mailboxes, messages, quota, search, selecting, status, store
+from imap.commands import append, fetch, listing, mailboxes, messages, quota, search, selecting, status, store
 from imap.metrics import COMMANDS
 from imap.session import Done, Session
 from mail_proto.imap import commands as c
@@ -42,7 +42,7 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
     c.Create: mailboxes.create,
     c.OnMailbox: mailboxes.on_mailbox,
     c.Rename: mailboxes.rename,
-    c.Append: messages.append,
+    c.Append: append.append,
     c.Expunge: messages.expunge,
     c.StoreFlags: store.store_flags,
     c.Copy: messages.copy,

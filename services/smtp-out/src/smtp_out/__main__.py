@@ -19,7 +19,10 @@ from smtp_out.plans import Planner
 from smtp_out.routes import Routes
 from smtp_out.settings import Settings
 from smtp_out.sharing import Sharing
+from smtp_out.sts_policies import StsPolicies
 from smtp_out.table import Table, table_or_exit
+from smtp_out.tls_policies import TlsPolicies
+from smtp_out.tls_reports import TlsReports
 from smtp_out.worker import Worker
 
 
@@ -32,7 +35,9 @@ async def run(settings: Settings, table: Table, logins: dict[str, Login], stoppi
         StoreClient(settings.store_url, settings.service_token) as store,
         Bus(settings.nats_url, "smtp-out") as bus,
         Destinations(Sharing(bus)) as destinations,
+        StsPolicies(names, routes, bus, settings.authorities) as sts,
     ):
+        reports = TlsReports(bus)
 
         async def ready() -> None:
             if not bus.connected:
@@ -40,8 +45,11 @@ async def run(settings: Settings, table: Table, logins: dict[str, Login], stoppi
             await store.ready()
 
         async with admin_server(settings.bind, settings.admin_port, ready):
-            worker = Worker(store, planner, destinations, Sender(planner), settings.lease_s)
-            await Consumer(bus, worker, settings.concurrency).run(stopping)
+            sender = Sender(planner, TlsPolicies(names, sts), reports)
+            worker = Worker(store, planner, destinations, sender, settings.lease_s)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(reports.run(stopping))
+                group.create_task(Consumer(bus, worker, settings.concurrency).run(stopping))
 
 
 def main() -> None:

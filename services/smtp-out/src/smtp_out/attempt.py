@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -16,7 +16,9 @@ from smtp_out.letter import Letter
 from smtp_out.pace import is_complaint
 from smtp_out.plans import Plan, Planner, in_clear
 from smtp_out.routes import NoRoute
-from smtp_out.tls import TlsDemand, TlsFailed
+from smtp_out.tls import OPPORTUNISTIC, TlsFailed
+from smtp_out.tls_policies import TlsPolicies
+from smtp_out.tls_reports import POLICY_TYPES, Session, TlsReports
 
 log = structlog.get_logger()
 
@@ -57,8 +59,8 @@ class Tries:
 class Sender:
     """Sends attempts; any number at the same time."""
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
+    def __init__(self, planner: Planner, policies: TlsPolicies, reports: TlsReports) -> None:
+        self._planner, self._policies, self._reports = planner, policies, reports
 
     async def send(self, claim: Claim, plan: Plan, visit: Visit, message: bytes) -> list[Outcome]:
         """One outcome for each delivery of the claim."""
@@ -73,7 +75,7 @@ class Sender:
         """Over the connection that there is, else over a new one to the first host that decides."""
         tries = Tries(envelope)
         if visit.connection is not None:
-            if visit.connection.usable and not visit.full():
+            if visit.connection.usable and not visit.full() and await self._fits(plan, visit.connection):
                 spoken = await self._over(visit, visit.connection, letter, tries)
                 if spoken is not None:
                     return spoken
@@ -89,6 +91,18 @@ class Sender:
         if not tries.reached and tries.best.verdicts[0].status == "4.4.1":
             visit.unreachable = tries.best.verdicts[0].reply
         return tries.best
+
+    async def _fits(self, plan: Plan, connection: Connection) -> bool:
+        """It was made for another message, maybe to another domain: its host and its TLS must do for this one."""
+        target = connection.target
+        if target.host not in plan.hosts.names:
+            return False
+        try:
+            addresses = await self._planner.addresses(target.host)
+            wanted = await self._policies.demand(plan, target.host, target.port, addresses)
+        except NoRoute:
+            return False
+        return wanted.fulfilled_by(target.demand)
 
     async def _over(self, visit: Visit, connection: Connection, letter: Letter, tries: Tries) -> Spoken | None:
         """One transaction. None: another host may still take it."""
@@ -107,7 +121,7 @@ class Sender:
         """Each in `visit.connection` while it is used; what can't be connected is noted in `tries`."""
         async for target in self._targets(plan, tries):
             try:
-                connection = await self._connected(target)
+                connection = await self._connected(plan, target)
             except NotConnected as error:
                 tries.fault(target.host, Verdict("deferred", f"{target}: {error}", "4.4.1"))
                 continue
@@ -125,26 +139,37 @@ class Sender:
                 continue
             yield connection
 
-    async def _connected(self, target: Target) -> Connection:
+    async def _connected(self, plan: Plan, target: Target) -> Connection:
         """Raises NotConnected, TlsFailed."""
         try:
-            return await Connection.open(target)
+            connection = await Connection.open(target)
         except TlsFailed as error:
+            self._count(plan, target, error.kind)
+            log.info("tls_failed", remote=str(target), error=str(error))
             if not target.demand.optional or target.implicit_tls:
                 raise
+            if target.demand.testing:
+                return await self._connected(plan, replace(target, demand=OPPORTUNISTIC))
             # Better in clear than not at all: an attacker could have hidden STARTTLS as well (RFC 7435).
-            log.info("tls_failed", remote=str(target), error=str(error))
-        return await Connection.open(in_clear(target))
+            return await Connection.open(in_clear(target))
+        if connection.tls is not None or connection.refusal is None or connection.refusal.status == "4.7.0":
+            self._count(plan, target, _result(connection))
+        return connection
+
+    def _count(self, plan: Plan, target: Target, result: str) -> None:
+        policy = POLICY_TYPES.get(target.demand.source, "no-policy-found")
+        if not plan.route.host and target.demand.level != "never":
+            self._reports.note(Session(plan.domain, policy, target.host, target.address, result))
 
     async def _targets(self, plan: Plan, tries: Tries) -> AsyncIterator[Target]:
         left = ADDRESSES_LIMIT
         for host in plan.hosts.names:
             try:
                 addresses = await self._planner.addresses(host)
+                demand = await self._policies.demand(plan, host, self._planner.port(plan.route), addresses)
             except NoRoute as fault:
                 tries.fault(host, Verdict(fault.result, fault.text, fault.status))
                 continue
-            demand = TlsDemand(plan.route.tls, "configured" if plan.route.tls != "may" else "opportunistic")
             for address in addresses.texts[:left]:
                 left -= 1
                 target = self._planner.target(plan, host, address, demand)
@@ -152,6 +177,13 @@ class Sender:
                     tries.fault(host, Verdict("deferred", f"{address}: we have no address of its family", "4.4.4"))
                     continue
                 yield target
+
+
+def _result(connection: Connection) -> str:
+    """A result-type of RFC 8460 §4.3, or `success`."""
+    if connection.tls is None:
+        return "starttls-not-supported"
+    return "validation-failure" if connection.target.demand.excluded else "success"
 
 
 def about_all(claim: Claim, verdict: Verdict, remote: str = "") -> list[Outcome]:

@@ -24,7 +24,7 @@ from mail_proto.smtp.client_actions import (
     Verdict,
 )
 from mail_proto.smtp.client_replies import Reply, ReplyFault, ReplyReader
-from smtp_out.tls import OPPORTUNISTIC, TlsDemand, TlsFailed, TlsState, context_for, failed, state_of
+from smtp_out.tls import OPPORTUNISTIC, TlsDemand, TlsFailed, TlsState, checked, context_for, failed
 
 CONNECT_TIMEOUT_S: Final = 30.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
@@ -180,5 +180,5 @@ class Connection:
                 await self._writer.start_tls(context, server_hostname=target.host)
         except (OSError, TimeoutError, EOFError, ValueError) as error:
             raise failed(error) from error
-        self.tls = state_of(self._writer.get_extra_info("ssl_object"), target.demand)
+        self.tls = checked(self._writer.get_extra_info("ssl_object"), target.demand)
         self._replies = ReplyReader()

@@ -125,4 +125,6 @@ def is_complaint(verdict: Verdict) -> bool:
     if verdict.result != "deferred":
         return False
     code, subject = verdict.reply[:3], verdict.status[:4]
+    if not code.startswith("4"):
+        return False  # our own words
     return code == "421" or subject == "4.7." or (code == "450" and subject not in {"4.1.", "4.2."})

@@ -99,5 +99,5 @@ def _starttls(demand: TlsDemand) -> StartTlsUse:
 
 def in_clear(target: Target) -> Target:
     """The same without TLS."""
-    demand = replace(target.demand, level="never")
+    demand = TlsDemand("never")
     return replace(target, demand=demand, manner=replace(target.manner, starttls="never"))

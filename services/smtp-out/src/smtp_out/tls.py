@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
+from smtp_out.dane import Tlsa, vouched
+
 # never: not even when offered. may: when offered, whatever the certificate. must: encrypted, whatever the
 # certificate. verify: encrypted, with a certificate for the host's name from an authority that we trust.
 TlsLevel = Literal["never", "may", "must", "verify"]
@@ -14,14 +16,28 @@ TlsLevel = Literal["never", "may", "must", "verify"]
 
 @dataclass(frozen=True, slots=True)
 class TlsDemand:
-    """What a connection has to fulfil, and who says so: `opportunistic`, `configured`, `mta-sts`, `dane`."""
+    """What a connection has to fulfil, and who says so: `opportunistic`, `configured`, `mta-sts`, `dane`.
+
+    With `tlsa` one of these records must vouch for the server, which has these `names`. `testing`: what isn't
+    fulfilled is only counted; `excluded`: so is that the policy doesn't name the host at all (RFC 8461 §5).
+    """
 
     level: TlsLevel = "may"
     source: str = "opportunistic"
+    tlsa: tuple[Tlsa, ...] = ()
+    names: tuple[str, ...] = ()
+    testing: bool = False
+    excluded: bool = False
 
     @property
     def optional(self) -> bool:
-        return self.level in {"never", "may"}
+        """The mail goes without, if need be."""
+        return self.testing or self.level in {"never", "may"}
+
+    def fulfilled_by(self, other: TlsDemand) -> bool:
+        """Whether a connection that fulfils `other` will do."""
+        wanted = (self.level, self.source, self.tlsa, self.names)
+        return self.optional or wanted == (other.level, other.source, other.tlsa, other.names)
 
 
 OPPORTUNISTIC: Final = TlsDemand()
@@ -62,10 +78,16 @@ def context_for(level: TlsLevel, authorities: str) -> ssl.SSLContext:
     return context
 
 
-def state_of(ssl_object: ssl.SSLObject, demand: TlsDemand) -> TlsState:
-    """Of a connection whose handshake is done."""
+def checked(ssl_object: ssl.SSLObject, demand: TlsDemand) -> TlsState:
+    """Of a connection whose handshake is done. Raises TlsFailed: DANE demands another certificate."""
+    if demand.tlsa:
+        try:
+            if not vouched(ssl_object, demand.tlsa, demand.names):
+                raise TlsFailed("no TLSA record matches the server's certificate")
+        except ValueError as error:
+            raise TlsFailed(f"the server's certificate can't be read: {error}") from error
     cipher = ssl_object.cipher()
-    trust = demand.source if demand.level == "verify" else "not verified"
+    trust = demand.source if demand.level == "verify" or demand.tlsa else "not verified"
     return TlsState(ssl_object.version() or "TLS", cipher[0] if cipher else "", trust)
 
 

@@ -32,6 +32,7 @@ ALWAYS: Final = (
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "MULTIAPPEND",
     "BINARY",
     "CONDSTORE",
     "QRESYNC",
@@ -58,9 +59,11 @@ class Offer:
     append_limit: int
 
 
-def capabilities(offer: Offer, *, is_secure: bool, login_allowed: bool, is_logged_in: bool) -> str:
+def capabilities(offer: Offer, *, is_secure: bool, login_allowed: bool, is_logged_in: bool, is_compressed: bool) -> str:
     """The words, separated by spaces."""
     words = [*ALWAYS, f"APPENDLIMIT={offer.append_limit}"]
+    if not is_compressed:
+        words.append("COMPRESS=DEFLATE")
     if not is_logged_in:
         if offer.tls and not is_secure:
             words.append("STARTTLS")

@@ -47,6 +47,13 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """COMPRESS (RFC 4978); the mechanism in upper case."""
+
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resync:
     """What a client knows of a mailbox from before (RFC 7162 §3.2.5).
 
@@ -113,14 +120,21 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
+class NewMessage:
     """`is_binary`: sent as a literal8, which may hold NUL (RFC 3516 §4.4, RFC 6855 §4)."""
 
-    mailbox: str
     flags: tuple[str, ...]
     date: datetime | None
-    message: bytes = field(repr=False)
+    octets: bytes = field(repr=False)
     is_binary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One message, or several that are stored all or none (RFC 3502)."""
+
+    mailbox: str
+    messages: tuple[NewMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,7 @@ class Search:
     key: SearchKey
     by_uid: bool
     results: frozenset[str] | None = None
-    fault: Refused | None = None
+    fault: Refused | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +221,7 @@ Command = (
     | Login
     | Identify
     | Enable
+    | Compress
     | Select
     | Create
     | OnMailbox

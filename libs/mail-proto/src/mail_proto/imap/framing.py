@@ -17,6 +17,7 @@ MAX_LITERALS_OCTETS: Final = 65_536
 MAX_SKIPPED_OCTETS: Final = 268_435_456
 
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,12})(\+?)\}$")
+_TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+(?= )')
 _APPEND: Final = re.compile(rb"[^ ]+ +APPEND ", re.IGNORECASE)
 
 
@@ -131,6 +132,8 @@ class Framing:
             if self._searched > MAX_LINE_OCTETS:
                 raise FramingLost("line too long")
             return None
+        if end > MAX_LINE_OCTETS:
+            raise FramingLost("line too long")
         line = bytes(self._buffer[: end - 1 if self._buffer[end - 1 : end] == b"\r" else end])
         del self._buffer[: end + 1]
         self._searched = 0
@@ -141,7 +144,8 @@ class Framing:
         limit = self.max_append_octets if is_append else MAX_LITERALS_OCTETS
         together = limit + MAX_LITERALS_OCTETS if is_append else limit
         if size > limit or size + self._literal_octets > together:
-            tag = bytes(self._command).partition(b" ")[0]
+            found = _TAG.match(self._command)
+            tag = bytes(found[0]) if found else b"*"
             self._reset()
             if not waits:
                 self._skip(size)

@@ -167,9 +167,17 @@ def _status_items(cursor: Cursor) -> tuple[str, ...]:
 
 
 def _append(cursor: Cursor, name: str) -> c.Command:
-    """append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP (literal / literal8 / utf8-literal)"""
+    """append = "APPEND" SP mailbox 1*append-message    append-message = append-opts SP append-data    (RFC 4466 §4)"""
     mailbox = cursor.mailbox()
     cursor.space()
+    messages = [_new_message(cursor)]
+    while cursor.skip(b" ") and not cursor.at_end:
+        messages.append(_new_message(cursor))
+    return c.Append(mailbox, tuple(messages))
+
+
+def _new_message(cursor: Cursor) -> c.NewMessage:
+    """[flag-list SP] [date-time SP] (literal / literal8 / utf8-literal)"""
     flags: tuple[str, ...] = ()
     date: datetime | None = None
     if cursor.looking_at(b"("):
@@ -183,11 +191,11 @@ def _append(cursor: Cursor, name: str) -> c.Command:
         cursor.space()
     if not cursor.skip(b"UTF8 ("):
         is_binary = cursor.skip(b"~")
-        return c.Append(mailbox, flags, date, cursor.literal(), is_binary=is_binary)
+        return c.NewMessage(flags, date, cursor.literal(), is_binary)
     cursor.expect(b"~")
-    message = cursor.literal()
+    octets = cursor.literal()
     cursor.expect(b")")
-    return c.Append(mailbox, flags, date, message, is_binary=True)
+    return c.NewMessage(flags, date, octets, is_binary=True)
 
 
 def _quota(cursor: Cursor, name: str) -> c.Command:

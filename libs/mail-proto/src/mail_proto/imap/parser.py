@@ -86,10 +86,15 @@ def _enable(cursor: Cursor, name: str) -> c.Command:
     return c.Enable(tuple(extensions))
 
 
+def _compress(cursor: Cursor, name: str) -> c.Command:
+    return c.Compress(cursor.keyword())
+
+
 _COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ID": _identify,
     "ENABLE": _enable,
+    "COMPRESS": _compress,
     **mailbox_grammar.COMMANDS,
 }

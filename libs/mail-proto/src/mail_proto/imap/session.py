@@ -22,7 +22,7 @@ from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Li
 from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.search_keys import Changed, contains
 from mail_proto.imap.states import State, check_allowed
-from mail_proto.imap.steps import Authenticate, Bye, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
 
 # A client that breaks the rules more often is a program gone wrong, or searches for holes.
 MAX_FAULTS: Final = 20
@@ -64,6 +64,7 @@ class ServerSession:
         self.is_secure = is_secure
         self.enabled = Enabled()
         self._offer, self._password_may_cross = offer, password_may_cross
+        self._is_compressed = False
         self._framing = Framing()
         self._expects, self._tag = Expects.COMMAND, b"*"
         self._faults = self._failed_logins = 0
@@ -84,6 +85,7 @@ class ServerSession:
             is_secure=self.is_secure,
             login_allowed=self.login_allowed,
             is_logged_in=self.state is not State.NOT_AUTHENTICATED,
+            is_compressed=self._is_compressed,
         )
 
     def receive(self, octets: bytes) -> Iterator[Step]:
@@ -148,6 +150,8 @@ class ServerSession:
             case c.Enable(extensions):
                 names = "".join(f" {name}" for name in self.enabled.add(extensions))
                 return Reply(f"* ENABLED{names}\r\n".encode("ascii") + self.done(tag, "enabled"))
+            case c.Compress(mechanism):
+                return self._compress(tag, mechanism)
             case c.Select(resync=c.Resync()) | c.Fetch(vanished=True) if not self.enabled.qresync:
                 raise SyntaxFault("ENABLE QRESYNC comes first (RFC 7162 section 3.2.3)")
             case _:
@@ -174,6 +178,15 @@ class ServerSession:
             case _:
                 return Run(tag, command)
 
+    def _compress(self, tag: bytes, mechanism: str) -> Step:
+        """RFC 4978 §3."""
+        if mechanism != "DEFLATE":
+            raise SyntaxFault("DEFLATE is the mechanism")
+        if self._is_compressed:
+            raise Refused("it is active already", "COMPRESSIONACTIVE")
+        self._is_compressed = True
+        return Compress(self.done(tag, "DEFLATE from here on"))
+
     def _check_privacy(self) -> None:
         """Raises Refused (RFC 5530 §3)."""
         if not self.login_allowed:
@@ -185,6 +198,10 @@ class ServerSession:
         """TLS is up: forget all that came in clear (RFC 3501 §6.2.1). `mechanisms`: those that are offered now."""
         self._offer = replace(self._offer, mechanisms=mechanisms)
         self.is_secure = True
+        self._framing.clear()
+
+    def compressed(self) -> None:
+        """What comes now was compressed; what came in clear behind the command had no business there."""
         self._framing.clear()
 
     def challenge(self, tag: bytes, base64: bytes) -> Reply:

@@ -34,6 +34,7 @@ _SIMPLE: Final[dict[str, frozenset[State]]] = {
 _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Identify: _ANY,
     c.Enable: _AFTER,
+    c.Compress: _AFTER,
     c.Authenticate: _BEFORE,
     c.Login: _BEFORE,
     c.Select: _AFTER,

@@ -29,6 +29,13 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """Write these octets, call `compressed`, and compress everything from then on (RFC 4978)."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LogIn:
     """Check the password, then call `logged_in` or `failed` (RFC 3501 §6.2.3)."""
 
@@ -72,4 +79,4 @@ class Run:
     command: Command
 
 
-Step = Reply | Bye | StartTls | LogIn | Authenticate | SaslResponse | Idle | Run
+Step = Reply | Bye | StartTls | Compress | LogIn | Authenticate | SaslResponse | Idle | Run

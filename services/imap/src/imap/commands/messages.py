@@ -1,10 +1,10 @@
-"""Commands that make and remove messages: COPY, MOVE, EXPUNGE, APPEND."""
+"""Commands that copy and remove messages: COPY, MOVE, EXPUNGE."""
 
 from __future__ import annotations
 
 from imap.session import Done, Session
 from mail_proto.imap import sequence
-from mail_proto.imap.commands import Append, Copy, Expunge
+from mail_proto.imap.commands import Copy, Expunge
 from mail_proto.imap.errors import Refused
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound
@@ -46,18 +46,3 @@ async def expunge(session: Session, command: Expunge) -> Done:
     # RFC 7162 §3.2.7: everything up to there is told before the OK.
     code = f"HIGHESTMODSEQ {expunged.modseq}" if expunged.uids and session.enabled.qresync else ""
     return Done("expunged", code)
-
-
-async def append(session: Session, command: Append) -> Done:
-    """RFC 9051 §6.3.12, with APPENDUID (RFC 4315 §3)."""
-    if b"\0" in command.message:
-        # Kept as it is, such a message couldn't be sent by FETCH BODY[] (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
-        raise Refused("messages with NUL are not stored", "UNKNOWN-CTE" if command.is_binary else "")
-    try:
-        mailbox = await session.find_mailbox(command.mailbox)
-        header = wire.AppendHeader(flags=list(command.flags), internal_date=command.date)
-        appended = await session.store.append(session.account_id, mailbox.id, header, command.message)
-    except (Refused, NotFound) as error:
-        raise Refused("there is no such mailbox", "TRYCREATE") from error
-    session.watch.changed.set()
-    return Done("appended", f"APPENDUID {appended.uid_validity} {appended.uid}")

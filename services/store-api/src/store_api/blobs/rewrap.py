@@ -18,14 +18,17 @@ from store_api.settings import Settings
 
 BATCH: Final = 500
 
+# What has data keys: bodies, and the private keys of DKIM.
+TABLES: Final = ("blob", "dkim_key")
+
 _OLD: Final = """
-SELECT id, data_key, key_id FROM blob
+SELECT id, data_key, key_id FROM {table}
 WHERE key_id IS NOT NULL AND key_id <> :current AND id > :after ORDER BY id LIMIT :batch FOR NO KEY UPDATE
 """
 
 _WRAP: Final = """
-UPDATE blob SET data_key = renewed.data_key, key_id = :current
-FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS bytea[])) AS renewed (id, data_key) WHERE blob.id = renewed.id
+UPDATE {table} SET data_key = renewed.data_key, key_id = :current
+FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS bytea[])) AS renewed (id, data_key) WHERE {table}.id = renewed.id
 """
 
 
@@ -34,14 +37,19 @@ async def rewrap(database: Database, keyring: Keyring) -> int:
 
     Raises Unavailable: the database is away, or a key is needed that the ring doesn't have; what was done stays.
     """
+    return sum([await _rewrap(database, keyring, table) for table in TABLES])
+
+
+async def _rewrap(database: Database, keyring: Keyring, table: str) -> int:
     count, after = 0, UUID(int=0)
+    old, wrap = _OLD.format(table=table), _WRAP.format(table=table)
     while True:
         async with database.transaction() as connection:
-            rows = (await run(connection, _OLD, current=keyring.current_id, after=after, batch=BATCH)).all()
+            rows = (await run(connection, old, current=keyring.current_id, after=after, batch=BATCH)).all()
             if not rows:
                 return count
             renewed = [keyring.rewrap(row.data_key, row.key_id).wrapped for row in rows]
-            await run(connection, _WRAP, current=keyring.current_id, ids=[row.id for row in rows], keys=renewed)
+            await run(connection, wrap, current=keyring.current_id, ids=[row.id for row in rows], keys=renewed)
         count, after = count + len(rows), rows[-1].id
 
 

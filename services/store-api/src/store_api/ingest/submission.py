@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from store_api.ingest.incoming import Incoming, Target
 from store_api.mailboxes.flags import canonical_flags
 
 MAX_RECIPIENTS: Final = 1000
+# Ours: what a client that saves a folder sends in one go.
+MAX_TOGETHER: Final = 1000
 # The limit is that of what the client sent: the trace header comes on top.
 TRACE_OCTETS: Final = 16_384
 
@@ -47,14 +50,35 @@ async def append(
 
     Raises NotFound, TooLarge, OverQuota, Unavailable. Refused: a bad flag.
     """
-    if len(octets) > max_octets:
+    return (await append_all(coalescer, account_id, mailbox_id, [header], [octets], max_octets=max_octets))[0]
+
+
+async def append_all(
+    coalescer: Coalescer,
+    account_id: UUID,
+    mailbox_id: UUID,
+    headers: Sequence[AppendHeader],
+    messages: Sequence[Octets],
+    *,
+    max_octets: int,
+) -> list[Appended]:
+    """Store several messages in a mailbox, all or none (RFC 3502), as `append` does."""
+    if not 0 < len(messages) == len(headers) <= MAX_TOGETHER:
+        raise Refused(f"1 to {MAX_TOGETHER} messages are stored together")
+    if any(len(octets) > max_octets for octets in messages):
         raise TooLarge(f"the message is larger than {max_octets} octets")
-    flags = tuple(canonical_flags(header.flags))
-    if header.internal_date is None:
-        target = Target(account_id, mailbox_id, flags)
-    else:
-        target = Target(account_id, mailbox_id, flags, int(header.internal_date.timestamp()))
-    stored = await coalescer.store([Incoming(octets, (target,), key=header.id)])
+    group = [
+        Incoming(octets, (_target(account_id, mailbox_id, header),), key=header.id)
+        for header, octets in zip(headers, messages, strict=True)
+    ]
+    stored = await coalescer.store(group)
     if not stored:
         raise NotFound("the mailbox is gone")
-    return Appended(uid_validity=stored[0].uid_validity, uid=stored[0].uid)
+    return [Appended(uid_validity=one.uid_validity, uid=one.uid) for one in stored]
+
+
+def _target(account_id: UUID, mailbox_id: UUID, header: AppendHeader) -> Target:
+    flags = tuple(canonical_flags(header.flags))
+    if header.internal_date is None:
+        return Target(account_id, mailbox_id, flags)
+    return Target(account_id, mailbox_id, flags, int(header.internal_date.timestamp()))

@@ -64,8 +64,8 @@ class Compiler:
     def __init__(self, ids: Ids | None, now: int) -> None:
         self._ids, self._now = ids, now
         self.values: dict[str, Any] = {}
-        # Whether there is an `f` in what was made.
-        self.uses_fields = False
+        # Whether there is an `f` in what was made, and whether texts are read for it.
+        self.uses_fields = self.reads_texts = False
 
     def _bind(self, value: Any, kind: str) -> str:
         name = f"v{len(self.values)}"
@@ -212,6 +212,7 @@ class Compiler:
 
         Neither subquery may become a join, which would read all texts first: CASE and scalar subqueries stay.
         """
+        self.reads_texts = True
         where = "t.account_id = m.account_id AND t.blob_id = m.blob_id"
         reading = f"coalesce((SELECT {found} FROM message_text t WHERE {where}), FALSE)"
         if candidates is None:

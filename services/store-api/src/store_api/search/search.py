@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,6 +31,9 @@ MAX_NEEDLE: Final = 4_000
 # Messages that aren't indexed are read so many at a time, by all searches of the process together.
 READERS: Final = 8
 _BATCH: Final = 200
+# Messages of a statement that reads texts: 40 µs for each, several times that on a busy machine, and a statement has
+# `db.engine.STATEMENT_TIMEOUT_S`. Each of them finds the candidates anew, which takes longer the less it reads.
+PIECE: Final = 20_000
 
 _readers: Final = asyncio.Semaphore(READERS)
 
@@ -49,6 +53,13 @@ m.octets, m.blob_id"""
 _UIDS: Final = "array_agg(m.uid ORDER BY m.uid), max(m.modseq)"
 _HITS: Final = "array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.blob_id)"
 
+# The last blob of each piece; the copies of a message are in one.
+_ENDS: Final = f"""
+SELECT DISTINCT blob_id FROM (
+    SELECT m.blob_id, row_number() OVER (ORDER BY m.blob_id) AS place FROM message m WHERE {_SCOPE}) AS m
+WHERE place % :piece = 0 ORDER BY blob_id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Hits:
@@ -66,30 +77,30 @@ async def find_uids(
 
     Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
     """
-    (uids, modseq), others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
-    found = uids or []
-    if others:
+    pieces, others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
+    found = [uid for uids, _ in pieces for uid in uids or ()]
+    if others or len(pieces) > 1:
         found = sorted([*found, *(row.uid for row in others)])
-    return found, max([modseq or 0, *(row.modseq for row in others)])
+    return found, max([0, *(modseq or 0 for _, modseq in pieces), *(row.modseq for row in others)])
 
 
 async def find_hits(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
 ) -> Hits:
     """Messages of a mailbox, or of the whole account. Raises as `find_uids` does."""
-    columns, others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
-    mailbox_ids, uids, blob_ids = (column or [] for column in columns)
-    return Hits(
-        mailbox_ids + [row.mailbox_id for row in others],
-        uids + [row.uid for row in others],
-        blob_ids + [row.blob_id for row in others],
-    )
+    pieces, others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
+    hits = Hits([row.mailbox_id for row in others], [row.uid for row in others], [row.blob_id for row in others])
+    for mailbox_ids, uids, blob_ids in pieces:
+        hits.mailbox_ids.extend(mailbox_ids or ())
+        hits.uids.extend(uids or ())
+        hits.blob_ids.extend(blob_ids or ())
+    return hits
 
 
 async def _find(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, columns: str
-) -> tuple[Any, list[Any]]:
-    """The columns of what the index finds, and rows of `_COLUMNS` of what was read."""
+) -> tuple[Sequence[Any], list[Any]]:
+    """The columns of what the index finds, piece by piece, and rows of `_COLUMNS` of what was read."""
     check(key)
     now = int(time.time())
     unindexed: Sequence[Any] = []
@@ -122,19 +133,26 @@ async def _by_index(
     now: int,
     columns: str,
     apart: Sequence[Any],
-) -> Any:
+) -> Sequence[Any]:
+    """`columns` of what is found: one row, or several where texts are read."""
     compiler = Compiler(await find_words(connection, account_id, clues_of(key)), now)
     where = compiler.expression(key)
     fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
     # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
     others = "m.blob_id NOT IN (SELECT unnest(CAST(:apart AS uuid[])))" if apart else "TRUE"
-    statement = f"""
-    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""} WHERE {_SCOPE} AND {others} AND {where}
-    """
-    values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
-    if apart:
-        values["apart"] = [row.blob_id for row in apart]
-    return (await connection.execute(sql_text(statement), values)).one()
+    scope = {"account_id": account_id, "mailbox_id": mailbox_id}
+    ends = (await run(connection, _ENDS, piece=PIECE, **scope)).scalars().all() if compiler.reads_texts else []
+    of_piece = " AND m.blob_id > :after AND (CAST(:end AS uuid) IS NULL OR m.blob_id <= :end)" if ends else ""
+    statement = sql_text(f"""
+    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""}
+    WHERE {_SCOPE} AND {others} AND {where}{of_piece}
+    """)
+    values = {**scope, **compiler.values, **({"apart": [row.blob_id for row in apart]} if apart else {})}
+    found = []
+    for after, end in pairwise([UUID(int=0), *ends, None]):
+        limits = {"after": after, "end": end} if ends else {}
+        found.append((await connection.execute(statement, values | limits)).one())
+    return found
 
 
 async def _unindexed(

@@ -33,6 +33,7 @@ DIRECTORY: Final = (
     Table("alias", ("id",), "ORDER BY t.address"),
     Table("alias_target", ("alias_id", "target"), "ORDER BY t.alias_id, t.target"),
     Table("suppression", ("domain_id", "address"), "ORDER BY t.domain_id, t.address"),
+    Table("dkim_key", ("id",), "ORDER BY t.domain_id, t.selector"),
     Table("remote_domain", ("name",), "ORDER BY t.name"),
     Table("webhook", ("id",), _OF_A_LIVING_ACCOUNT),
     Table("statistic", ("domain_id", "day", "type"), "ORDER BY t.day, t.domain_id, t.type"),

@@ -69,12 +69,19 @@ async def received_message(
         yield msgspec.msgpack.decode(header, type=kind), octets
 
 
-async def body_response(blobs: Blobs, place: Place) -> Response:
-    """A whole message; a large one is streamed."""
+async def body_response(blobs: Blobs, place: Place, on_top: bytes = b"") -> Response:
+    """A whole message behind the fields `on_top`; a large one is streamed."""
     media_type = "message/rfc822"
     if place.length <= PIECE_OCTETS:
-        return Response(await read(blobs, place), media_type=media_type)
-    return streamed(stream(blobs, place), place.length, media_type)
+        return Response(on_top + await read(blobs, place), media_type=media_type)
+    return streamed(_behind(on_top, stream(blobs, place)), len(on_top) + place.length, media_type)
+
+
+async def _behind(on_top: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if on_top:
+        yield on_top
+    async for piece in pieces:
+        yield piece
 
 
 def streamed(pieces: AsyncIterator[bytes], length: int, media_type: str) -> Response:

@@ -8,11 +8,12 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, received_message, streamed
 from store_api.blobs.reading import framed, read_range
-from store_api.ingest.submission import append
+from store_api.ingest.submission import append, append_all
 from store_api.mailboxes.changes import changes, columns
 from store_api.mailboxes.deleted import count_deleted
 from store_api.mailboxes.flags import store_flags
@@ -102,6 +103,16 @@ async def post_message(store: TheStore, account_id: UUID, mailbox_id: UUID, requ
     limit = store.settings.max_message_octets
     async with received_message(request, wire.AppendHeader, limit, store.blobs) as (header, octets):
         return packed(await append(store.coalescer, account_id, mailbox_id, header, octets, max_octets=limit))
+
+
+@router.post("/mailboxes/{mailbox_id}/message-sets")
+async def post_messages(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    limit = store.settings.max_message_octets
+    # Several have no room for more than one of the largest, and for what stands before each.
+    async with received_message(request, list[wire.AppendHeader], 2 * limit, store.blobs) as (headers, octets):
+        messages = framing.unpack_stream(octets[:])
+        appended = await append_all(store.coalescer, account_id, mailbox_id, headers, messages, max_octets=limit)
+    return packed(appended)
 
 
 @router.post("/mailboxes/{mailbox_id}/flags")

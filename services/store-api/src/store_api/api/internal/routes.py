@@ -12,6 +12,7 @@ from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.directory.questions import check_sender, recipients
+from store_api.dkim.signing import keys_for, signatures
 from store_api.ingest.submission import accept
 from store_api.messages.contents import transmission_place
 from store_api.queue.claims import claim
@@ -56,9 +57,11 @@ async def post_transmission(store: TheStore, request: Request) -> Response:
 
 @router.get("/transmissions/{transmission_id}/message")
 async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Response:
+    """The message as it leaves: with the signatures of its domain on top."""
     async with store.database.transaction() as connection:
         place = await transmission_place(connection, transmission_id)
-    return await body_response(store.blobs, place)
+        keys = await keys_for(connection, transmission_id)
+    return await body_response(store.blobs, place, await signatures(store.blobs, place, keys) if keys else b"")
 
 
 @router.post("/deliveries/claim")

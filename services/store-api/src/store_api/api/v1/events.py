@@ -22,11 +22,28 @@ _EXAMPLE: Final = (
     '"type":"message.delivered","time":"…","data":{"recipient":"bill@elsewhere.test"},"specversion":"1.0"}\n\n'
 )
 
+# Before OpenAPI 3.2 the schema of a stream describes each of its events.
+_STREAM: Final = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {
+                "id": {"type": "string", "description": "for Last-Event-ID"},
+                "event": {"type": "string", "description": "the type"},
+                "data": {"type": "string", "description": "CloudEvents 1.0 as JSON"},
+                "retry": {"type": "integer"},
+            },
+        },
+        "example": _EXAMPLE,
+    }
+}
+
 
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}}}},
+    responses={200: {"description": "a stream of events (HTML Living Standard §9.2)", "content": _STREAM}},
 )
 async def get_events(
     store: TheStore,

@@ -1,0 +1,38 @@
+"""APPEND (RFC 9051 §6.3.12) of one message or several, all or none (RFC 3502), with their uids (RFC 4315 §3)."""
+
+from __future__ import annotations
+
+from imap.session import Done, Session
+from mail_proto.imap import sequence
+from mail_proto.imap.commands import Append, NewMessage
+from mail_proto.imap.errors import Refused
+from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.store import AppendHeader
+
+
+async def append(session: Session, command: Append) -> Done:
+    for message in command.messages:
+        _check(message)
+    try:
+        mailbox = await session.find_mailbox(command.mailbox)
+        headers = [AppendHeader(flags=list(one.flags), internal_date=one.date) for one in command.messages]
+        octets = [one.octets for one in command.messages]
+        if len(octets) == 1:
+            appended = [await session.store.append(session.account_id, mailbox.id, headers[0], octets[0])]
+        else:
+            appended = await session.store.append_all(session.account_id, mailbox.id, headers, octets)
+    except (Refused, NotFound) as error:
+        raise Refused("there is no such mailbox", "TRYCREATE") from error
+    session.watch.changed.set()
+    uids = sequence.render(one.uid for one in appended).decode("ascii")
+    return Done("appended", f"APPENDUID {appended[0].uid_validity} {uids}")
+
+
+def _check(message: NewMessage) -> None:
+    """Raises Refused."""
+    if not message.octets:
+        # RFC 3502 §6.3.11: a message of no octets abandons the whole command.
+        raise Refused("an empty message: nothing was appended")
+    if b"\0" in message.octets:
+        # Kept as it is, such a message couldn't be sent by FETCH BODY[] (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
+        raise Refused("messages with NUL are not stored", "UNKNOWN-CTE" if message.is_binary else "")

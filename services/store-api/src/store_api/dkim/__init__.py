@@ -1,0 +1,1 @@
+"""DKIM: the keys of domains, and signing what leaves."""

@@ -1,0 +1,79 @@
+"""Signing what leaves: the fields that are put on top of a message when the relay fetches it.
+
+The stored octets stay as they are, private keys never leave the store, and a message that waited for a day is signed
+with the keys of the moment it goes (docs/decisions/0022-the-store-signs.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_proto.dkim import Reading, Signer
+from mail_proto.message.address_list import displayed, parse_list
+from mail_proto.message.headers import field
+from store_api.blobs.blobs import Blobs
+from store_api.blobs.places import Place
+from store_api.blobs.reading import stream
+from store_api.db.engine import run
+from store_api.dkim.secrets import PrivateKey, Sealed, sign, unseal
+
+# Hashing more than this at once would hold up others: it goes to a thread.
+INLINE_OCTETS: Final = 65_536
+
+# The domain whose mail it is, and its other names: whoever has an account there writes in all of them.
+_KEYS: Final = """
+SELECT k.id, k.selector, k.algorithm, k.private_key, k.data_key, k.key_id, d.name, d.id = o.domain_id AS is_own
+FROM (SELECT DISTINCT domain_id FROM delivery WHERE transmission_id = :id AND domain_id IS NOT NULL) o
+JOIN domain own ON own.id = o.domain_id
+JOIN domain d ON coalesce(d.alias_of, d.id) = coalesce(own.alias_of, own.id)
+JOIN dkim_key k ON k.domain_id = d.id AND k.state = 'active'
+ORDER BY k.algorithm, k.selector
+"""
+
+
+async def keys_for(connection: AsyncConnection, transmission_id: UUID) -> list[Any]:
+    """Rows of the keys that may sign a transmission; none: it leaves as it is."""
+    return list(await run(connection, _KEYS, id=transmission_id))
+
+
+async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any]) -> bytes:
+    """DKIM-Signature fields for the message at `place`, to be put in front of it. Raises NotFound, Unavailable."""
+    reading = Reading()
+    async for piece in stream(blobs, place):
+        if len(piece) > INLINE_OCTETS:
+            await asyncio.to_thread(reading.feed, piece)
+        else:
+            reading.feed(piece)
+    reading.end()
+    chosen = [(row, unseal(blobs.keyring, row.id, _sealed(row))) for row in _aligned(keys, reading.header)]
+    if any(row.algorithm == "rsa-sha256" for row, _ in chosen):
+        return await asyncio.to_thread(_sign, reading, chosen)
+    return _sign(reading, chosen)
+
+
+def _sealed(row: Any) -> Sealed:
+    return Sealed(row.private_key, row.data_key, row.key_id)
+
+
+def _aligned(keys: Sequence[Any], header: bytes) -> list[Any]:
+    """Keys of the domain that From names (RFC 7489 §3.1.1); else those of the sender's own, which answers for it."""
+    author = _author_domain(header)
+    return [row for row in keys if row.name == author] or [row for row in keys if row.is_own]
+
+
+def _author_domain(header: bytes) -> str:
+    """Of the first address in From; empty where there is none."""
+    listed = displayed(parse_list(field(header, b"from") or b""))
+    return next((address.rpartition("@")[2].lower() for _, address in listed if "@" in address), "")
+
+
+def _sign(reading: Reading, keys: Sequence[tuple[Any, PrivateKey]]) -> bytes:
+    signers = [Signer(row.name, row.selector, row.algorithm) for row, _ in keys]
+    unsigned = reading.unsigned(signers, int(time.time()))
+    return b"".join(each.field(sign(key, each)) for each, (_, key) in zip(unsigned, keys, strict=False))
