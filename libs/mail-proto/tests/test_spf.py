@@ -118,6 +118,11 @@ def test_two_records_are_an_error() -> None:
     assert outcome("v=spf1 +all", "192.0.2.1", zone) == "permerror"
 
 
+def test_a_client_without_address() -> None:
+    found = concluded(check("unknown", "mx.example.org", "a@example.com"), lambda question: Answer())
+    assert found.result == "none"
+
+
 def test_null_reverse_path_asks_for_helo() -> None:
     found = concluded(
         check("192.0.2.1", "mx.example.org", ""),

@@ -81,12 +81,14 @@ class Client:
 class Mx:
     """A running smtp-in of this process."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, submission: int, lmtp: int) -> None:
+        self.port, self.submission, self.lmtp = port, submission, lmtp
 
     @asynccontextmanager
-    async def connection(self, address: str, helo: str = "mx.strict.test") -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connection(
+        self, address: str, helo: str = "mx.strict.test", port: int | None = None
+    ) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         writer.write(f"PROXY TCP4 {address} 127.0.0.1 40000 25\r\n".encode())
         client = Client(reader, writer)
         try:
@@ -122,10 +124,11 @@ async def mx(postroom: RunningPostroom, dns: str, **environ: str) -> AsyncIterat
     settings = read_settings(Settings, given)
     async with (
         StoreClient(postroom.api_url, postroom.service_token) as store,
-        policy_of(read_settings(PolicySettings, given), settings.hostname, store) as policy,
+        StoreClient(settings.store_url, postroom.service_token) as asked,
+        policy_of(read_settings(PolicySettings, given), settings.hostname, asked) as policy,
         serve(settings, Shared(settings, store, Recipients(store), policy.screen)) as ports,
     ):
-        yield Mx(ports["mx"])
+        yield Mx(ports["mx"], ports["submission"], ports["lmtp"])
 
 
 def letter(author: str = "a@strict.test", fields: bytes = b"") -> bytes:
@@ -286,6 +289,47 @@ async def test_limits_of_an_address(postroom: RunningPostroom, dns: str) -> None
                         break
         codes = [(await server.send("192.0.2.3", "a@x.test", user, letter()))[:3] for _ in range(4)]
         assert codes == ["250", "250", "250", "451"]
+
+
+FORGED = b"Authentication-Results: mx.example.test; dmarc=pass\r\n"
+
+
+async def test_an_account_may_write_to_so_many(postroom: RunningPostroom, dns: str) -> None:
+    """Counted for all replicas; what users claim of themselves is removed too."""
+    user, other = await user_of(postroom), await user_of(postroom)
+    options = {"POSTROOM_ACCOUNT_RECIPIENTS_PER_DAY": "2", "POSTROOM_PLAINTEXT_LOGIN_ON_LOOPBACK": "1"}
+    login = b64encode(f"\0{user.address}\0{user.password}".encode()).decode()
+    replies = []
+    for _ in range(3):
+        async with (
+            mx(postroom, dns, **options) as server,
+            server.connection("127.0.0.1", port=server.submission) as client,
+        ):
+            assert (await client.say(f"AUTH PLAIN {login}")).startswith("235 ")
+            replies.append(await client.send(user.address, other.address, letter(user.address, FORGED)))
+    assert [reply[:9] for reply in replies] == ["250 2.0.0", "250 2.0.0", "452 4.7.1"]
+    assert all(FORGED not in message for message in await found(postroom, other))
+
+
+async def test_mail_by_lmtp_passes_as_it_is(postroom: RunningPostroom, dns: str) -> None:
+    user = await user_of(postroom)
+    options = {"POSTROOM_SENDER_CHECKS": "enforce", "POSTROOM_CLAMAV": "127.0.0.1:1"}
+    async with (
+        mx(postroom, dns, **options) as server,
+        server.connection("192.0.2.7", helo="", port=server.lmtp) as client,
+    ):
+        assert (await client.say("LHLO relay.test")).startswith("250 ")
+        reply = await client.send("a@strict.test", user.address, letter(fields=FORGED))
+        assert reply.startswith("250 ")
+    (message,) = await found(postroom, user)
+    assert message.endswith(letter(fields=FORGED))
+
+
+async def test_without_store(postroom: RunningPostroom, dns: str) -> None:
+    """Greylisting that can't be asked defers; nothing hangs or breaks off."""
+    options = {"POSTROOM_GREYLIST_S": "5", "POSTROOM_STORE_URL": "http://127.0.0.1:1"}
+    async with mx(postroom, dns, **options) as server:
+        assert (await server.send("192.0.2.1", "a@x.test", await user_of(postroom), letter())).startswith("451 4.3.0 ")
 
 
 async def test_notifications_have_one_recipient(postroom: RunningPostroom, dns: str) -> None:

@@ -65,15 +65,16 @@ class Spf:
 
 
 def check(client: str, helo: str, reverse_path: str) -> Inquiry[Spf]:
-    """The result for one transmission. `client` is an IP address; `reverse_path` may be empty."""
+    """The result for one transmission. `client` is an IP address, or none; `reverse_path` may be empty."""
     identity: Literal["mailfrom", "helo"] = "mailfrom" if reverse_path else "helo"
     sender = reverse_path or f"postmaster@{helo}"
     local, _, domain = sender.rpartition("@")
     try:
         domain = _ascii(domain)
-    except UnicodeError:
-        return Spf("none", identity, domain, "not a domain name")
-    values = Values(_address(client), f"{local or 'postmaster'}@{domain}", helo, domain)
+        address = _address(client)
+    except ValueError:  # UnicodeError is one
+        return Spf("none", identity, domain, "no domain name or no address of the client")
+    values = Values(address, f"{local or 'postmaster'}@{domain}", helo, domain)
     try:
         result = yield from _check_host(values, _Budget())
     except _Ended as ended:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from mail_proto.authentication.dmarc import Dmarc, Record
-from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.errors import StoreError, Unavailable
 from mail_runtime.contracts.store.screening import Told
 from smtp_in.checks.sender import Findings
 from smtp_in.metrics import JUDGED
@@ -35,6 +35,8 @@ class Reports:
     def __init__(self, store: Events) -> None:
         self._store = store
         self._waiting: asyncio.Queue[Told] = asyncio.Queue(MAX_WAITING)
+        # Being told just now.
+        self._batch: list[Told] = []
 
     def add(self, told: Told) -> None:
         """Never waits."""
@@ -47,30 +49,43 @@ class Reports:
         """Tell until cancelled; then once more what is there."""
         try:
             while True:
-                batch = [await self._waiting.get()]
-                while len(batch) < BATCH and not self._waiting.empty():
-                    batch.append(self._waiting.get_nowait())
-                await self._tell(batch)
+                self._batch.append(await self._waiting.get())
+                self._fill()
+                await self._tell()
         finally:
             await self._tell_rest()
 
-    async def _tell(self, batch: list[Told]) -> None:
-        while True:
+    def _fill(self) -> None:
+        while len(self._batch) < BATCH and not self._waiting.empty():
+            self._batch.append(self._waiting.get_nowait())
+
+    async def _tell(self) -> None:
+        """Again and again while the store is away; what it refuses would be refused again."""
+        while self._batch:
             try:
-                await self._store.tell(batch)
-            except StoreError as error:
+                await self._store.tell(self._batch)
+                self._batch.clear()
+            except Unavailable as error:
                 log.info("reports_wait", error=str(error))
                 await asyncio.sleep(PAUSE_S)
-            else:
-                return
+            except StoreError as error:
+                log.error("reports_refused", error=str(error))
+                self._drop()
 
     async def _tell_rest(self) -> None:
-        rest = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
-        if rest:
+        self._fill()
+        while self._batch:
             try:
-                await self._store.tell(rest[:MAX_WAITING])
-            except StoreError:
-                JUDGED.labels("dmarc-report", "dropped").inc(len(rest))
+                await self._store.tell(self._batch)
+                self._batch.clear()
+            except StoreError as error:
+                log.warning("reports_dropped", error=str(error))
+                self._drop()
+            self._fill()
+
+    def _drop(self) -> None:
+        JUDGED.labels("dmarc-report", "dropped").inc(len(self._batch))
+        self._batch.clear()
 
 
 def report(findings: Findings, client: str, reverse_path: str, disposition: str, reason: str) -> Told | None:

@@ -17,6 +17,7 @@ from mail_proto.authentication.reverse_dns import ReverseName, reverse_name
 from mail_proto.smtp.arguments import MailArguments, RcptArguments
 from mail_proto.smtp.replies import Reply
 from mail_proto.smtp.steps import Envelope
+from mail_runtime.contracts.errors import StoreError
 from mail_runtime.contracts.store.screening import Spend, Stranger
 from smtp_in.checks.dns import Dns
 from smtp_in.metrics import JUDGED
@@ -174,7 +175,11 @@ class Screen:
         stranger = Stranger(
             network=network_of(visitor.address), reverse_path=reverse_path, recipient=recipient, delay_s=delay_s
         )
-        if (wait_s := await self._policy.store.greylist(stranger)) > 0:
+        try:
+            wait_s = await self._policy.store.greylist(stranger)
+        except StoreError as error:
+            raise refusal("greylist", 451, "4.3.0", "who you are can't be looked up now") from error
+        if wait_s > 0:
             raise refusal("greylist", 451, "4.7.1", f"greylisted: come again in {max(1, round(wait_s))} seconds")
 
     async def refused(self, visitor: Visitor) -> None:
@@ -207,7 +212,11 @@ class Screen:
         if visitor.principal is None or not allowed:
             return
         name, count = f"recipients {visitor.principal.account_id}", len(envelope.recipients)
-        if not await self._policy.store.spend(Spend(name=name, cost=count, allowed=allowed, window_s=DAY_S)):
+        try:
+            had_left = await self._policy.store.spend(Spend(name=name, cost=count, allowed=allowed, window_s=DAY_S))
+        except StoreError as error:
+            raise refusal("account-recipients", 451, "4.3.0", "the message can't be counted now") from error
+        if not had_left:
             raise refusal("account-recipients", 452, "4.7.1", "this account has written to too many recipients today")
 
     async def _filter(self, visitor: Visitor, envelope: Envelope, message: bytes) -> tuple[bytes, bool]:
