@@ -5,7 +5,7 @@
 #
 # What exists is kept, so running it again is harmless; to change a value, remove its file (postgres_password and
 # database_url together, s3_access_key, s3_secret_key and s3_config together). Put a real certificate in place of
-# tls.crt and tls.key before others connect. Needs openssl.
+# tls/tls.crt and tls/tls.key before others connect; it is used within 10 s. Needs openssl.
 set -eu
 folder=${1:-$(dirname "$0")/compose/secrets}
 hostname=${2:-localhost}
@@ -28,9 +28,14 @@ value s3_secret_key 24
 {"identities": [{"name": "postroom", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
   "credentials": [{"accessKey": "$(cat s3_access_key)", "secretKey": "$(cat s3_secret_key)"}]}]}
 JSON
-if [ ! -s tls.crt ] || [ ! -s tls.key ]; then
+mkdir -p tls
+for file in tls.crt tls.key; do # where the release before had them
+  if [ -s "$file" ] && [ ! -e "tls/$file" ]; then mv "$file" "tls/$file"; fi
+done
+if [ ! -s tls/tls.crt ] || [ ! -s tls/tls.key ]; then
   openssl req -x509 -newkey rsa:2048 -nodes -days 825 -subj "/CN=$hostname" \
-    -addext "subjectAltName=DNS:$hostname" -keyout tls.key -out tls.crt 2>/dev/null
+    -addext "subjectAltName=DNS:$hostname" -keyout tls/tls.key -out tls/tls.crt 2>/dev/null
 fi
-chmod 644 ./*
+chmod 755 tls
+find . -type f -exec chmod 644 {} +
 echo "secrets are in $(pwd)"

@@ -4,7 +4,7 @@
 #   deploy/kubernetes/secrets.sh [FOLDER [HOSTNAME]] | kubectl apply -f -
 #
 # FOLDER (default: deploy/kubernetes/secrets) is written once and then kept: keep it as you keep passwords. For servers
-# of your own, put database_url, s3_access_key and s3_secret_key there first, and a real certificate as tls.crt, tls.key.
+# of your own, put database_url, s3_access_key and s3_secret_key there first, and a real certificate as tls/tls.crt, tls/tls.key.
 # Needs openssl and kubectl (no cluster).
 set -eu
 here=$(dirname "$0")
@@ -26,4 +26,4 @@ echo ---
 # shellcheck disable=SC2046
 secret postroom-dev $(from postgres_password s3_config)
 echo ---
-kubectl create secret tls postroom-tls --cert tls.crt --key tls.key --namespace postroom --dry-run=client --output yaml
+kubectl create secret tls postroom-tls --cert tls/tls.crt --key tls/tls.key --namespace postroom --dry-run=client --output yaml

@@ -3,8 +3,10 @@
     python tests/containers/check.py [--keep] [--restart SERVICE] [--read imap,pop3,rest]
 
 Builds the images, starts everything on free ports under a project name of its own (an installation that runs stays
-untouched), makes a domain and accounts over REST, submits a message, reads it over IMAP, POP3 and REST, restarts a
-container, reads again and compares the bytes; then removes containers and volumes. Exit code 0: all as it should be.
+untouched), with two replicas of smtp-in and imap behind the balancer. Makes a domain and accounts over REST, submits a
+message, reads it over IMAP, POP3 and REST, restarts a container, reads again and compares the bytes; kills a replica of
+each service while mail flows and looks for every message that was answered with 250; puts another certificate in place.
+Then removes containers and volumes. Exit code 0: all as it should be.
 
 Needs Python's standard library, openssl and Docker Compose. POSTROOM_COMPOSE is the command that runs Compose
 (default "docker compose"); what follows it are ordinary Compose arguments.
@@ -18,12 +20,14 @@ import json
 import os
 import poplib
 import shlex
+import shutil
 import smtplib
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,7 +39,9 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S: Final = 180.0
 CALL_TIMEOUT_S: Final = 30.0
-OURS: Final = ("store-api", "smtp-in", "smtp-out", "pop3", "imap")
+OURS: Final = ("store-api", "smtp-in", "smtp-out", "pop3", "imap", "balancer")
+SCALED: Final = ("smtp-in", "imap")
+PAUSE_S: Final = 0.2
 PORTS: Final = ("API", "SMTP", "SUBMISSION", "SUBMISSIONS", "LMTP", "POP3", "POP3S", "IMAP", "IMAPS")
 PASSWORD: Final = "a password for the check"
 MESSAGE: Final = (
@@ -82,7 +88,12 @@ class Stack:
         """Service → health, or its state where it isn't running."""
         lines = self.compose("ps", "--all", "--format", "json").strip()
         rows = json.loads(lines) if lines.startswith("[") else [json.loads(line) for line in lines.splitlines()]
-        return {row["Service"]: row["Health"] or row["State"] for row in rows}
+        found: dict[str, str] = {}
+        for row in rows:
+            health = row["Health"] or row["State"]
+            if found.get(row["Service"], "healthy") == "healthy":
+                found[row["Service"]] = health  # of several replicas, one that isn't well
+        return found
 
     def wait_healthy(self, services: tuple[str, ...]) -> None:
         """Return once all are healthy."""
@@ -168,6 +179,98 @@ def by_rest(stack: Stack, token: str) -> bytes:
     return call(stack, token, "GET", f"{account}/messages/{messages[0]['id']}/raw")
 
 
+def check_addresses(stack: Stack, message: bytes) -> None:
+    """The trace header names who connected to the balancer, not the balancer."""
+    own = stack.compose("exec", "-T", "balancer", "hostname", "-i").split()
+    header = message.partition(b"\r\n\r\n")[0].decode()
+    if not own or any(f"[{address}]" in header for address in own):
+        raise CheckFailed(f"the trace header names the balancer {own}: {header}")
+
+
+KILL: Final = """
+import os
+for pid in filter(str.isdecimal, os.listdir("/proc")):
+    if b"-m" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0") and int(pid) != os.getpid():
+        os.kill(int(pid), 9)
+"""
+
+
+class Flow(threading.Thread):
+    """Sends messages one after the other, each on a connection of its own, and remembers which were taken."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(name="flow")
+        self._stack, self._over = stack, threading.Event()
+        self.taken: list[str] = []
+        self.refused: list[str] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._over.wait(PAUSE_S):
+            number += 1
+            message = MESSAGE.replace(b"container-check@", f"flow-{number}@".encode())
+            try:
+                with smtplib.SMTP("127.0.0.1", self._stack.ports["SMTP"], timeout=CALL_TIMEOUT_S) as client:
+                    client.sendmail("sender@elsewhere.test", ["alice@check.test"], message, ["BODY=8BITMIME"])
+            except (OSError, smtplib.SMTPException) as error:
+                if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code >= 500:
+                    raise CheckFailed(f"refused for good: {error}") from error
+                self.refused.append(repr(error))
+            else:
+                self.taken.append(f"flow-{number}@check.test")
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def kill_while_mail_flows(stack: Stack, services: tuple[str, ...]) -> None:
+    """Of each service one replica dies; every message that was taken is there afterwards, and only once."""
+    flow = Flow(stack)
+    flow.start()
+    try:
+        for name in services:
+            stack.compose("exec", "-T", "--index", "1", name, "python", "-c", KILL, check=False)
+            time.sleep(1)
+            stack.wait_healthy((name,))
+    finally:
+        flow.stop()
+    with imaplib.IMAP4_SSL(
+        "127.0.0.1", stack.ports["IMAPS"], ssl_context=unchecked_tls(), timeout=CALL_TIMEOUT_S
+    ) as client:
+        client.login("alice@check.test", PASSWORD)
+        client.select("INBOX", readonly=True)
+        _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
+    found = b"".join(part[1] for part in parts if isinstance(part, tuple)).decode()
+    lost = [name for name in flow.taken if f"<{name}>" not in found]
+    if lost or not flow.taken:
+        raise CheckFailed(f"of {len(flow.taken)} messages that were taken, these are lost: {lost}")
+    print(f"    {len(flow.taken)} messages taken, none lost; {len(flow.refused)} attempts to be repeated", flush=True)
+
+
+def renew_certificate(stack: Stack, secrets: Path) -> None:
+    """Another certificate is shown without a restart."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "secrets"
+        subprocess.run([str(ROOT / "deploy/secrets.sh"), str(made)], check=True, capture_output=True)
+        for name in ("tls.crt", "tls.key"):
+            shutil.copy(made / "tls" / name, secrets / "tls" / f"{name}.new")
+            (secrets / "tls" / f"{name}.new").replace(secrets / "tls" / name)
+    expected = ssl.PEM_cert_to_DER_cert((secrets / "tls" / "tls.crt").read_text())
+    limit = time.monotonic() + CALL_TIMEOUT_S
+    for port in ("SUBMISSIONS", "POP3S", "IMAPS"):
+        while True:
+            with (
+                socket.create_connection(("127.0.0.1", stack.ports[port]), CALL_TIMEOUT_S) as plain,
+                unchecked_tls().wrap_socket(plain) as tls,
+            ):
+                if tls.getpeercert(binary_form=True) == expected:
+                    break
+            if time.monotonic() > limit:
+                raise CheckFailed(f"{port} still shows the certificate from before")
+            time.sleep(0.5)
+
+
 def compare(stack: Stack, token: str, protocols: list[str]) -> bytes:
     """Each protocol gives what was sent, after our trace fields."""
     readers = {"imap": lambda: by_imap(stack), "pop3": lambda: by_pop3(stack), "rest": lambda: by_rest(stack, token)}
@@ -195,7 +298,7 @@ def run(stack: Stack, secrets: Path, restart: str, protocols: list[str]) -> None
     with step("images"):
         stack.compose("build")
     with step("start, until healthy"):
-        stack.compose("up", "-d")
+        stack.compose("up", "-d", *(word for name in SCALED for word in ("--scale", f"{name}=2")))
         stack.wait_healthy(services)
     token = (secrets / "admin_token").read_text().strip()
     with step("domain and accounts over REST"):
@@ -212,6 +315,11 @@ def run(stack: Stack, secrets: Path, restart: str, protocols: list[str]) -> None
     with step("the mail is still there"):
         if compare(stack, token, protocols) != before:
             raise CheckFailed(f"the message changed with the restart of {restart}")
+    check_addresses(stack, before)
+    with step("a replica of each service is killed while mail flows"):
+        kill_while_mail_flows(stack, tuple(name for name in services if name != "balancer"))
+    with step("another certificate, without a restart"):
+        renew_certificate(stack, secrets)
 
 
 def main() -> int:
