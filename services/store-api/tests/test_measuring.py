@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import aiohttp
 
+from mail_runtime.store_client import StoreClient
 from mail_testkit.running import RunningPostroom
 from store_api import measuring
 from store_api.db.engine import Database, run
@@ -63,3 +64,18 @@ async def test_the_store_tells_them(postroom: RunningPostroom) -> None:
     for name in ("postroom_queue_due", "postroom_queue_oldest_due_seconds", "postroom_events_waiting"):
         assert f"\n{name} " in text
     assert "postroom_transaction_seconds_count" in text
+
+
+async def test_calls_are_counted_by_what_they_ask_for(postroom: RunningPostroom, store: StoreClient) -> None:
+    await store.ready()
+    for path, status in (("/v1/accounts/nobody@example.test", 404), ("/nothing/nobody@example.test", 404)):
+        headers = {"Authorization": f"Bearer {postroom.admin_token}"}
+        async with aiohttp.request("GET", postroom.api_url + path, headers=headers) as response:
+            assert response.status == status
+    async with aiohttp.request("GET", f"{postroom.admin_url('store-api')}/metrics") as response:
+        lines = [line for line in (await response.text()).splitlines() if line.startswith("postroom_store_request")]
+    counted = {line.partition("{")[2].partition("}")[0] for line in lines if "_seconds_count{" in line}
+    assert 'call="get_ready",face="internal",status="2xx"' in counted
+    assert 'call="get_account",face="v1",status="4xx"' in counted
+    assert 'call="none",face="v1",status="4xx"' in counted
+    assert "nobody" not in "".join(lines)

@@ -10,6 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from store_api.api.internal import routes as internal_routes
 from store_api.api.internal.dispatch import InternalFace
 from store_api.api.limits import BodyLimit
+from store_api.api.measuring import Measured
 from store_api.api.openapi import Described
 from store_api.api.problems import add_handlers
 from store_api.api.problems import router as problems_router
@@ -44,4 +45,5 @@ def create_faces(store: Store) -> ASGIApp:
     """Both faces: the public one, and beside it what the frontends call."""
     proxies = store.settings.trusted_proxies
     public = ProxyHeadersMiddleware(create_app(store), proxies)  # type: ignore[arg-type]  # the same by another name
-    return InternalFace(store, internal_routes.router, public)  # type: ignore[arg-type]
+    faces = InternalFace(store, internal_routes.router, public)  # type: ignore[arg-type]
+    return Measured(faces)  # type: ignore[arg-type]  # the same by another name

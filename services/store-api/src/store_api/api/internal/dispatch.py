@@ -111,6 +111,7 @@ class InternalFace:
         endpoint = node.endpoints.get(request.scope["method"])
         if endpoint is None:
             return PlainTextResponse("this route has other methods", 405 if node.endpoints else 404)
+        request.scope["endpoint"] = endpoint.call
         return await endpoint.run(self._store, request, values)
 
 
