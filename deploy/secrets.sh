@@ -22,6 +22,7 @@ value postgres_password 24
 value admin_token 32
 value service_token 32
 value s3_access_key 10
+value grafana_password 12
 value s3_secret_key 24
 [ -s database_url ] || printf 'postgresql://postroom:%s@postgres/postroom\n' "$(cat postgres_password)" >database_url
 [ -s s3_config ] || cat >s3_config <<JSON
