@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -66,21 +67,23 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     """Do a command; the reply that ends it. Raises MailboxGone, TimeoutError and OSError of the connection."""
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
     session.tag = tag
+    start = time.perf_counter()
     await _tell_highest(session, command)
     try:
         done = await _COMMANDS[type(command)](session, command)
         protocol.opened(is_open=session.selected is not None)
         await _tell_news(session, command)
     except ImapFault as fault:
-        COMMANDS.labels(name, "refused").inc()
+        COMMANDS.labels(name, "refused").observe(time.perf_counter() - start)
         protocol.opened(is_open=session.selected is not None)
         await _tell_known_news(session, command)
         return protocol.failed(tag, fault)
     except store_errors.StoreError as error:
-        COMMANDS.labels(name, "unavailable" if isinstance(error, store_errors.Unavailable) else "refused").inc()
+        outcome = "unavailable" if isinstance(error, store_errors.Unavailable) else "refused"
+        COMMANDS.labels(name, outcome).observe(time.perf_counter() - start)
         protocol.opened(is_open=session.selected is not None)
         return protocol.failed(tag, refusal(error))
-    COMMANDS.labels(name, "done").inc()
+    COMMANDS.labels(name, "done").observe(time.perf_counter() - start)
     return Reply(protocol.done(tag, done.text, done.code))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from contextlib import aclosing
 from typing import Final
 from uuid import uuid4
@@ -27,7 +28,7 @@ from mail_runtime.loopback import is_loopback
 from mail_runtime.starttls import upgrade
 from pop3.login import Logins
 from pop3.maildrop import OpenedMaildrop
-from pop3.metrics import CONNECTIONS, RETRIEVED
+from pop3.metrics import CONNECTIONS, RETRIEVED, STEPS
 from pop3.shared import Shared
 
 log = structlog.get_logger()
@@ -174,12 +175,17 @@ class Connection:
         while True:
             await self._flush()
             for step in self._session.receive(await self._read()):
+                start, outcome = time.perf_counter(), "done"
                 try:
                     await self._carry_out(step)
                 except Pop3Fault as fault:
+                    outcome = "refused"
                     self._replies += fault.reply()
                 except StoreError as error:
+                    outcome = "unavailable"
                     self._replies += TemporaryFailure(str(error)).reply()
+                if not isinstance(step, Reply):
+                    STEPS.labels(type(step).__name__, outcome).observe(time.perf_counter() - start)
                 if self._must_end:
                     raise Hangup(self._ending())
                 if len(self._replies) > WRITE_OCTETS:

@@ -8,6 +8,7 @@ line. What a session asks is carried out here, one step at a time: by the store,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
@@ -42,7 +43,7 @@ from mail_runtime.loopback import is_loopback
 from smtp_in import transfer
 from smtp_in.listener import Listener
 from smtp_in.login import Login
-from smtp_in.metrics import CONNECTIONS
+from smtp_in.metrics import CONNECTIONS, STEPS
 from smtp_in.recipients import REFUSALS, Recipients
 from smtp_in.screening import OpenDoor, Refusal, Screen, Visitor
 from smtp_in.settings import Settings
@@ -208,6 +209,7 @@ class Connection(SMTP):
     async def _carry_out(self, step: Step) -> None:
         visitor, session = self._visitor, self._session
         visitor.errors = session.errors
+        start, outcome = time.perf_counter(), "done"
         try:
             match step:
                 case Greeted(name):
@@ -236,10 +238,13 @@ class Connection(SMTP):
                     visitor.address, visitor.name, visitor.principal = session.client_address, "", None
                     await self._meet()
         except SmtpFault as fault:
+            outcome = "refused"
             await self._screen.refused(visitor)
             session.refused(fault.reply())
         except StoreError:
+            outcome = "unavailable"
             session.refused(transfer.TEMPORARY)
+        STEPS.labels(type(step).__name__, outcome).observe(time.perf_counter() - start)
 
     @property
     def _mechanisms(self) -> Mechanisms:
