@@ -17,6 +17,7 @@ import smtp_in.server
 from imap.cache import Contents
 from imap.session import Shared as ImapShared
 from imap.settings import Settings as ImapSettings
+from imap.views import Views
 from imap.watches import Watches
 from mail_runtime.bus import Bus
 from mail_runtime.store_client import StoreClient
@@ -51,7 +52,7 @@ async def replicas(postroom: RunningPostroom) -> AsyncIterator[dict[str, int]]:
         ports = await stack.enter_async_context(smtp_in.server.serve(smtp, SmtpShared(smtp, store, Recipients(store))))
         ports |= await stack.enter_async_context(pop3.server.serve(pop, Pop3Shared(pop, store, Locks(store))))
         contents = Contents(store, im.summary_cache_octets, im.body_cache_octets)
-        shared = ImapShared(im, store, contents, Watches(bus))
+        shared = ImapShared(im, store, contents, Watches(bus), Views(store))
         yield ports | await stack.enter_async_context(imap.server.serve(im, shared))
 
 
