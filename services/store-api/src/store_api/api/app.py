@@ -46,4 +46,4 @@ def create_faces(store: Store) -> ASGIApp:
     proxies = store.settings.trusted_proxies
     public = ProxyHeadersMiddleware(create_app(store), proxies)  # type: ignore[arg-type]  # the same by another name
     faces = InternalFace(store, internal_routes.router, public)  # type: ignore[arg-type]
-    return Measured(faces)  # type: ignore[arg-type]  # the same by another name
+    return Measured(faces)
