@@ -40,7 +40,8 @@ from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Principal
 from mail_runtime.listeners import peer_address
 from mail_runtime.loopback import is_loopback
-from smtp_in import transfer
+from smtp_in import submission, transfer
+from smtp_in.contents import in_lines
 from smtp_in.listener import Listener
 from smtp_in.login import Login
 from smtp_in.metrics import CONNECTIONS, STEPS
@@ -53,13 +54,13 @@ log = structlog.get_logger()
 
 # What may be in the stream's buffer is twice that before reading pauses.
 STREAM_OCTETS: Final = 65_536
-# Extensions that hold on the whole way of a message; see docs/specifications.md for those that are only read.
-HONOURED: Final[frozenset[str]] = frozenset()
+# Extensions that hold on the whole way of a message.
+HONOURED: Final = frozenset({"BINARYMIME", "DSN"})
 _BUSY: Final = Reply(421, "4.7.0", "too many connections; try again later")
 _STOPPING: Final = Reply(421, "4.3.2", "the service is stopping; try again later")
 
 
-class Store(Accounts, transfer.Ingest, Protocol):
+class Store(Accounts, transfer.Ingest, submission.Copies, Protocol):
     """What a connection asks of the store."""
 
     async def check_sender(self, account_id: UUID, reverse_path: str) -> None: ...
@@ -312,11 +313,20 @@ class Connection(SMTP):
         count = len(step.envelope.recipients) if self._listener.lmtp else 1
         try:
             screened = await self._screen.message(self._visitor, step.envelope, step.message)
+            message = await in_lines(step.envelope.mail, screened.message)
         except SmtpFault as fault:
             return [fault.reply()] * count
         arrival = transfer.Arrival(self._visitor, self.hostname, step.envelope, screened.fields, screened.junk)
-        deadline_s = self._shared.settings.store_timeout_s
-        replies = await transfer.transfer(self._shared.store, arrival, screened.message, deadline_s)
+        settings, store = self._shared.settings, self._shared.store
+        if self._visitor.principal is None:
+            return self._remembered(step, await transfer.transfer(store, arrival, message, settings.store_timeout_s))
+        prepared = submission.prepared(self._visitor.principal, step.envelope.mail, message, self.hostname)
+        replies = await transfer.transfer(store, arrival, prepared.message, settings.store_timeout_s)
+        if settings.keep_sent_copy and not replies[0].is_error:
+            await submission.keep_copy(store, self._visitor.principal, prepared)
+        return self._remembered(step, replies)
+
+    def _remembered(self, step: Deliver, replies: list[Reply]) -> list[Reply]:
         if any(reply.code in transfer.RECIPIENTS_FAULT for reply in replies):
             self._shared.recipients.forget([recipient.forward_path for recipient in step.envelope.recipients])
         return replies

@@ -54,6 +54,9 @@ class Settings:
     max_line_octets: int = setting(
         "POSTROOM_SMTP_MAX_LINE_OCTETS", "longer lines in mail data are refused; RFC 5321: 998; 0: any length", 0
     )
+    keep_sent_copy: bool = setting(
+        "POSTROOM_SUBMISSION_SENT_COPY", "submitted mail is put into Sent; most clients do that themselves", False
+    )
     command_timeout_s: float = setting(
         "POSTROOM_SMTP_COMMAND_TIMEOUT_S", "seconds to the next command (RFC 5321 section 4.5.3.2.7)", 300.0
     )

@@ -102,6 +102,7 @@ def _transmission(arrival: Arrival, recipients: Sequence[RcptArguments]) -> Tran
         recipients=list(dict.fromkeys(recipient.forward_path for recipient in recipients)),
         submitted_by=None if principal is None else principal.account_id,
         smtputf8=mail.smtputf8,
+        junk=arrival.junk,
         ret=mail.ret,
         envid=mail.envid,
         dsn={
@@ -111,7 +112,6 @@ def _transmission(arrival: Arrival, recipients: Sequence[RcptArguments]) -> Tran
             for recipient in recipients
             if recipient.notify is not None or recipient.orcpt
         },
-        junk=arrival.junk,
     )
 
 
