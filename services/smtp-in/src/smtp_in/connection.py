@@ -86,7 +86,7 @@ class Connection(SMTP):
         self, listener: Listener, shared: Shared, on_open: Any, loop: asyncio.AbstractEventLoop, client: str | None
     ) -> None:
         """`client`: its address where a balancer said it; None: it is who is connected."""
-        # aiosmtpd's own __init__ looks through all attributes for handlers, 0.3 ms each time; none is used here.
+        # aiosmtpd's own __init__ looks through all attributes for handlers, 0.17 ms each time; none is used here.
         asyncio.StreamReaderProtocol.__init__(
             self,
             asyncio.StreamReader(limit=STREAM_OCTETS, loop=loop),
