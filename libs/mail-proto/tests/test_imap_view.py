@@ -180,6 +180,17 @@ def test_selecting_by_number_and_uid() -> None:
     assert view.number(30) == 3
 
 
+def test_columns_of_many_messages() -> None:
+    view = Mailbox((10, ("\\Seen",)), (20, ()), (30, ()), (40, ("$X",))).view
+    names = ["UID", "FLAGS", "RFC822.SIZE", "MODSEQ", "INTERNALDATE"]
+    assert told(view.fetched([20, 40], names)) == [
+        '* 2 FETCH (UID 20 FLAGS () RFC822.SIZE 10 MODSEQ (1) INTERNALDATE " 1-Jan-1970 00:00:00 +0000")',
+        '* 4 FETCH (UID 40 FLAGS ($X) RFC822.SIZE 10 MODSEQ (1) INTERNALDATE " 1-Jan-1970 00:00:00 +0000")',
+    ]
+    assert told(view.fetched([10, 20, 30], ["FLAGS"]))[2] == "* 3 FETCH (FLAGS ())"
+    assert told(view.fetched([40], ["UID"])) == ["* 4 FETCH (UID 40)"]
+
+
 MAILBOXES = [
     listing.Listed("INBOX", True, None),
     listing.Listed("Sent", True, "\\Sent"),

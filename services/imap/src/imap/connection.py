@@ -2,7 +2,7 @@
 
 Only this module touches the client's socket. What it may hold back is bounded: a piece of input, and the replies to it;
 `commands` write their responses in batches. A client that doesn't read stops everything else of its connection, and is
-cut off after `SEND_TIMEOUT_S`.
+cut off after `send_timeout_s`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,6 @@ log = structlog.get_logger()
 
 READ_OCTETS: Final = 65_536
 WRITE_OCTETS: Final = 65_536
-# All of the time before login (RFC 3501 leaves it open), and the autologout timer after it (§5.4: 30 minutes).
-LOGIN_TIMEOUT_S: Final = 60.0
-IDLE_TIMEOUT_S: Final = 1_800.0
-# A client that doesn't read for this long is gone.
-SEND_TIMEOUT_S: Final = 120.0
 # How often IDLE looks by itself: notifications may be lost.
 RECHECK_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -79,7 +74,7 @@ class Connection:
         )
         self._session = Session(shared, self._send, self._protocol.enabled)
         self._logins = Logins(shared.store, settings.login_failure_delay_s, self._peer)
-        self._login_deadline = asyncio.get_running_loop().time() + LOGIN_TIMEOUT_S
+        self._login_deadline = asyncio.get_running_loop().time() + settings.login_timeout_s
         self._watching = ExitStack()
         self._is_idle = False
         self._must_end = ""
@@ -142,7 +137,7 @@ class Connection:
 
     async def _read(self) -> bytes:
         """Raises Hangup, TimeoutError: the client says nothing."""
-        timeout_s = IDLE_TIMEOUT_S
+        timeout_s = self._shared.settings.idle_timeout_s
         if self._protocol.state is State.NOT_AUTHENTICATED:
             timeout_s = max(0.0, self._login_deadline - asyncio.get_running_loop().time())
         if self._must_end:
@@ -186,7 +181,7 @@ class Connection:
         if self._out:
             out, self._out = self._out, bytearray()
             self._writer.write(out if self._compression is None else self._compression.compress(out))
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            async with asyncio.timeout(self._shared.settings.send_timeout_s):
                 await self._writer.drain()
 
     # Steps

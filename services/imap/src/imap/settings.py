@@ -40,6 +40,15 @@ class Settings:
     login_failure_delay_s: float = setting(
         "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
     )
+    login_timeout_s: float = setting(
+        "POSTROOM_IMAP_LOGIN_TIMEOUT_S", "seconds that a client has to log in: all of its time before that", 60.0
+    )
+    idle_timeout_s: float = setting(
+        "POSTROOM_IMAP_IDLE_TIMEOUT_S", "seconds of silence before logout; 30 minutes at least (RFC 9051 5.4)", 1_800.0
+    )
+    send_timeout_s: float = setting(
+        "POSTROOM_IMAP_SEND_TIMEOUT_S", "seconds after which a client that doesn't read is cut off", 120.0
+    )
     oauth_issuers: str = setting(
         "POSTROOM_OAUTH_ISSUERS", "as at the store; when there are any, OAUTHBEARER and XOAUTH2 are offered", ""
     )

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from mail_proto.imap import render
+from mail_proto.imap.dates import render_date_time
 
 # As many removals as are done one by one: each moves all that follows.
 _FEW: Final = 50
@@ -140,6 +141,21 @@ class MailboxColumns:
     def rendered_flags(self, at: int) -> bytes:
         """The flags of the message at a place, in parentheses."""
         return self._rendered[self._flags[at]]
+
+    def column(self, name: str, places: Sequence[int]) -> Iterator[int] | Iterator[bytes]:
+        """What FETCH calls `name` (one of `view.COLUMNS`) of the messages at these places."""
+        match name:
+            case "UID":
+                return map(self.uids.__getitem__, places)
+            case "FLAGS":
+                return map(self._rendered.__getitem__, map(self._flags.__getitem__, places))
+            case "MODSEQ":
+                return map(self._modseqs.__getitem__, places)
+            case "RFC822.SIZE":
+                return map(self._octets.__getitem__, places)
+            case "INTERNALDATE":
+                return map(render_date_time, map(self._dates.__getitem__, places))
+        raise ValueError(name)
 
     # Changes
 

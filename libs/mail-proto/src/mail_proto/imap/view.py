@@ -19,6 +19,14 @@ from mail_proto.imap.errors import SyntaxFault
 from mail_proto.imap.mailbox_columns import MailboxColumns, Message
 from mail_proto.imap.sequence import SequenceSet
 
+# What FETCH takes from the columns, and how it looks.
+COLUMNS: Final = {
+    "FLAGS": b"FLAGS %b",
+    "INTERNALDATE": b"INTERNALDATE %b",
+    "MODSEQ": b"MODSEQ (%d)",
+    "RFC822.SIZE": b"RFC822.SIZE %d",
+    "UID": b"UID %d",
+}
 SYSTEM_FLAGS: Final = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
@@ -115,6 +123,25 @@ class View:
         for first, last in wanted.resolved(self._count):
             found += self._uids[first - 1 : min(last, self._count)]
         return found
+
+    def has_gone(self) -> bool:
+        """Whether anything was expunged that the client doesn't know of yet."""
+        return bool(self._gone)
+
+    def fetched(self, uids: Sequence[int], names: Sequence[str]) -> bytes:
+        """`* FETCH` with `COLUMNS` of these messages, all of which are there; quicker than one by one.
+
+        Ascending uids; nothing has gone, so that places in the columns are numbers less one.
+        """
+        columns = self.columns.uids
+        start = bisect_left(columns, uids[0])
+        places: Sequence[int] = range(start, start + len(uids))
+        if places[-1] >= len(columns) or columns[places[-1]] != uids[-1]:  # there are others between them
+            places = [bisect_left(columns, uid, start) for uid in uids]
+        line = b"* %d FETCH (" + b" ".join(COLUMNS[name] for name in names) + b")\r\n"
+        numbers = [place + 1 for place in places]
+        values = zip(numbers, *(self.columns.column(name, places) for name in names), strict=True)
+        return b"".join([line % value for value in values])
 
     def first_unseen(self) -> int | None:
         """Its sequence number. For a view that has just been opened."""

@@ -16,6 +16,7 @@ from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import Attribute, Binary, FetchItem, Section
 from mail_proto.imap.mailbox_columns import Message
 from mail_proto.imap.object_ids import email_id, thread_id
+from mail_proto.imap.view import COLUMNS
 from mail_proto.message.binary import UnknownEncoding, binary_section
 from mail_proto.message.sections import header_fields, section
 from mail_proto.message.summary import summarize
@@ -25,6 +26,8 @@ from mail_runtime.contracts.store.columns import Objects
 from mail_runtime.contracts.store.uids import compact
 
 BATCH_MESSAGES: Final = 500
+# Of messages that nothing is asked of but what the view knows.
+BATCH_COLUMNS: Final = 5_000
 # Bodies of one batch together; a larger message is a batch of its own.
 BATCH_OCTETS: Final = 4 * 1024 * 1024
 _SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW"})
@@ -55,6 +58,12 @@ async def fetch(session: Session, command: Fetch) -> Done:
             await session.send(await vanished(session, selected, command.changed_since, command.messages))
         modseq_of, since = selected.view.columns.modseq_of, command.changed_since
         uids = [uid for uid in uids if modseq_of(uid) > since]
+    names = [item.name for item in items if isinstance(item, Attribute) and item.name in COLUMNS]
+    if len(names) == len(items):
+        # While the client reads something may be expunged: the rest is fetched one by one then.
+        while uids and not selected.view.has_gone():
+            some, uids = uids[:BATCH_COLUMNS], uids[BATCH_COLUMNS:]
+            await session.send(selected.view.fetched(some, names))
     work = _Fetching(session, selected, items)
     for batch in _batches([selected.view.message(uid) for uid in uids], with_bodies=work.needs_bodies):
         await session.send(await work.responses(batch))
