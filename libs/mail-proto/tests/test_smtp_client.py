@@ -23,6 +23,7 @@ from mail_proto.smtp.client_actions import (
     Verdict,
 )
 from mail_proto.smtp.client_data import has_eight_bit_header, is_eight_bit, stuffed
+from mail_proto.smtp.client_dsn import mail_parameters, recipient_parameters
 from mail_proto.smtp.client_replies import (
     REPLY_LINE_LIMIT_OCTETS,
     REPLY_LINES_LIMIT,
@@ -432,3 +433,34 @@ def test_tls_that_must_be_isnt_given_up(replies: list[bytes]) -> None:
     session = OneMessage("h", envelope(), starttls="must")
     assert talk(session, b"220 hi\r\n", *replies)[-1] == "QUIT"
     assert session.verdicts[0].result in {"deferred", "failed"}
+
+
+def test_dsn_parameters_for_a_server_that_offers_dsn() -> None:
+    asked = Envelope(
+        "a@here.test",
+        ("b@t", "c@t"),
+        1,
+        dsn=mail_parameters("hdrs", "id=1+2"),
+        recipients_dsn=(recipient_parameters(["success", "delay"], "rfc822;b+x@t"), recipient_parameters(None, "")),
+    )
+    session = ClientSession(Manner("h", "never"))
+    session.receive(one(b"220 hi\r\n"))
+    session.receive(one(b"250-x\r\n250-DSN\r\n250 PIPELINING\r\n"))
+    assert words(session.begin(asked)).split("\r\n") == [
+        "MAIL FROM:<a@here.test> RET=HDRS ENVID=id+3D1+2B2",
+        "RCPT TO:<b@t> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bx@t",
+        "RCPT TO:<c@t>",
+        "DATA",
+    ]
+    session = ClientSession(Manner("h", "never"))
+    session.receive(one(b"220 hi\r\n"))
+    session.receive(one(b"250 x\r\n"))
+    assert words(session.begin(asked)) == "MAIL FROM:<a@here.test>"
+
+
+def test_a_server_that_calls_itself_by_our_name() -> None:
+    session = ClientSession(Manner("here.test", never_ourselves=True))
+    session.receive(one(b"220 hi\r\n"))
+    assert words(session.receive(one(b"250-HERE.test hello\r\n250 SIZE\r\n"))) == "QUIT"
+    assert session.refusal is not None
+    assert session.refusal.status == "5.4.6"

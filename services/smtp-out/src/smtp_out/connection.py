@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections import deque
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Connection:
         except TimeoutError as error:
             raise NotConnected("connection timed out") from error
         except OSError as error:
-            raise NotConnected(error.strerror or "connection failed") from error
+            raise NotConnected(os.strerror(error.errno) if error.errno else "connection failed") from error
         connection = cls(target, reader, writer)
         try:
             if target.implicit_tls:
@@ -134,6 +135,8 @@ class Connection:
         except TimeoutError:
             session.lost(f"timed out in state {session.state.name}")
         except ReplyFault as fault:
+            if session.state is State.STARTTLS:
+                raise TlsFailed("the server spoke before the handshake") from fault
             session.lost(str(fault), "4.5.0")
         except (OSError, EOFError) as error:
             if session.state is State.EHLO and session.secure and not self.target.implicit_tls:

@@ -75,7 +75,12 @@ class Routes:
     def _usable(self, domain: str, records: list[tuple[int, str]]) -> list[tuple[int, str]]:
         """From our own entry on, mail would come back to us (RFC 5321 §5.1)."""
         own = min((preference for preference, host in records if host == self._own_name), default=None)
-        usable = [record for record in records if record[1] and (own is None or record[0] < own)]
+        usable = [record for record in records if own is None or record[0] < own]
+        if usable:
+            # An address where a name belongs is a mistake, or a try to make us talk to ourselves (RFC 5321 §5.1).
+            usable = [record for record in usable if record[1] and not is_address(record[1])]
+            if not usable:
+                raise NoRoute("failed", "5.4.4", f"the domain {domain} names no mail server that could have an address")
         if not usable:
             raise NoRoute("failed", "5.4.6", f"mail for {domain} loops back to this server, which doesn't hold it")
         return usable
