@@ -11,7 +11,7 @@ export S3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-mime \
-	bench-pop3 fuzz secrets up down containers-check kubernetes-check clean
+	bench-pop3 bench-relay fuzz secrets up down containers-check kubernetes-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -68,6 +68,9 @@ bench-blobs: $(STAMP) ## measure what a stored body costs: PUTs, packs, compress
 
 bench-mime: $(STAMP) ## measure what reading a message costs
 	$(BIN)/python bench/mime.py $(ARGS)
+
+bench-relay: $(STAMP) ## measure messages per second from submission to remote hosts, one slow, one dead
+	$(BIN)/python -m bench.relay $(ARGS)
 
 fuzz: $(STAMP) ## mutated real messages, POP3 and IMAP sessions, a minute each (ARGS="--seconds 600")
 	$(BIN)/python -m mail_testkit.fuzz $(ARGS)

@@ -12,11 +12,9 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from mail_testkit.remotes import Authority, FakeJob, FakeStore, Zone, serving
-from smtp_out.tls_policies import TlsPolicies
-from smtp_out.tls_reports import TlsReports
 
 from mail_runtime.contracts.store import Outcome
+from mail_testkit.remotes import Authority, FakeJob, FakeStore, Zone, serving
 from smtp_out.attempt import Sender
 from smtp_out.connection import Connection
 from smtp_out.destinations import Destinations
@@ -25,6 +23,8 @@ from smtp_out.plans import Planner
 from smtp_out.routes import Routes
 from smtp_out.sharing import Sharing
 from smtp_out.table import Route, Table
+from smtp_out.tls_policies import TlsPolicies
+from smtp_out.tls_reports import TlsReports
 from smtp_out.worker import Worker
 
 ZONE = "there.test. 60 IN MX 10 mx.test.\nmx.test. 60 IN A 127.0.0.1\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mail_testkit.remotes import FakeStore
 
 from mail_proto.smtp.client_actions import Envelope, Login, Verdict
 from mail_runtime.contracts.store import Claim
+from mail_testkit.remotes import FakeStore
 from smtp_out.letter import Fitted, Letter, with_a_labels
 from smtp_out.names import Names
 from smtp_out.pace import Limits
