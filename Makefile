@@ -72,9 +72,10 @@ bench-mime: $(STAMP) ## measure what reading a message costs
 bench-relay: $(STAMP) ## measure messages per second from submission to remote hosts, one slow, one dead
 	$(BIN)/python -m bench.relay $(ARGS)
 
-fuzz: $(STAMP) ## mutated real messages, POP3 and IMAP sessions, a minute each (ARGS="--seconds 600")
+fuzz: $(STAMP) ## mutated real messages, POP3, SMTP and IMAP sessions, a minute each (ARGS="--seconds 600")
 	$(BIN)/python -m mail_testkit.fuzz $(ARGS)
 	$(BIN)/python -m mail_testkit.fuzz_pop3 $(ARGS)
+	$(BIN)/python -m mail_testkit.fuzz_smtp $(ARGS)
 	$(BIN)/python -m mail_testkit.fuzz_imap $(ARGS)
 
 bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
