@@ -17,6 +17,7 @@ _app: Final = typer.Typer(no_args_is_help=True, help="Mail on its way to other s
 Domain = Annotated[str | None, typer.Option(help="of the recipients")]
 Recipient = Annotated[str | None, typer.Option(help="one recipient")]
 Sender = Annotated[str | None, typer.Option(help="the reverse path")]
+Account = Annotated[str | None, typer.Option(help="an account of ours that sent or forwarded it")]
 Ids = Annotated[list[str] | None, typer.Argument(help="ids of deliveries, see list")]
 
 _COLUMNS: Final = ("id", "state", "sender", "recipient", "attempts", "next_attempt_at", "last_reply")
@@ -44,10 +45,11 @@ async def list_deliveries(
     domain: Domain = None,
     recipient: Recipient = None,
     sender: Sender = None,
+    account: Account = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="how many, newest first")] = 100,
 ) -> None:
     """Deliveries, newest first: one for each recipient."""
-    query = given(state=state, domain=domain, recipient=recipient, sender=sender)
+    query = given(state=state, domain=domain, recipient=recipient, sender=sender, account=account)
     rows: list[dict[str, Any]] = []
     async for row in context.rest.items("/queue", query):
         rows.append(row)
@@ -71,11 +73,16 @@ async def show_delivery(context: Context, delivery_id: Annotated[str, typer.Argu
 
 def _action(name: str, done: str, help_text: str) -> Callable[..., Awaitable[None]]:
     async def act(
-        context: Context, ids: Ids = None, domain: Domain = None, recipient: Recipient = None, sender: Sender = None
+        context: Context,
+        ids: Ids = None,
+        domain: Domain = None,
+        recipient: Recipient = None,
+        sender: Sender = None,
+        account: Account = None,
     ) -> None:
-        chosen = given(ids=ids or None, domain=domain, recipient=recipient, sender=sender)
+        chosen = given(ids=ids or None, domain=domain, recipient=recipient, sender=sender, account=account)
         if not chosen:
-            raise CommandError("say which deliveries: ids, --domain, --recipient or --sender")
+            raise CommandError("say which deliveries: ids, --domain, --recipient, --sender or --account")
         changed = (await context.rest.call("POST", f"/queue/{name}", chosen))["changed"]
         context.out.done(f"{changed} deliveries {done}", {"changed": changed})
 

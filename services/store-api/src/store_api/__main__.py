@@ -69,7 +69,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
     async with Bus(settings.nats_url, "store-api") as bus:
         publisher = Publisher(database, bus, f"//{settings.hostname}/store-api")
         indexer = Indexer(database, blobs, bus)
-        store = Store(settings, database, blobs, Notifier(bus), Dispatcher(database, bus), publisher, indexer)
+        dispatcher = Dispatcher(database, bus, settings.relay_window)
+        store = Store(settings, database, blobs, Notifier(bus), dispatcher, publisher, indexer)
         try:
             yield store
         finally:

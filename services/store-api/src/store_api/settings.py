@@ -59,6 +59,9 @@ class Settings:
     migrate_on_start: bool = setting("POSTROOM_MIGRATE_ON_START", "bring the schema up to date first", False)
     max_message_octets: int = setting("POSTROOM_MAX_MESSAGE_OCTETS", "largest message accepted", 52_428_800)
     retry_first_s: float = setting("POSTROOM_RETRY_FIRST_S", "pause before the second attempt; doubles", 60.0)
+    relay_window: int = setting(
+        "POSTROOM_RELAY_WINDOW", "deliveries to one domain that are with the relay at a time, in all", 200
+    )
     queue_lifetime_s: float = setting(
         "POSTROOM_QUEUE_LIFETIME_S", "how long sending is tried (RFC 5321 §4.5.4.1: 4-5 days)", 432_000.0
     )

@@ -21,16 +21,21 @@ Action = Literal["retry", "hold", "release", "cancel"]
 BATCH: Final = 20_000
 
 _FREE: Final = "(d.lease IS NULL OR d.lease_until <= now())"
-_NOW: Final = "next_attempt_at = now(), publish_after = now(), lease = NULL, lease_until = NULL"
+_FREED: Final = "lease = NULL, lease_until = NULL, in_flight = false"
+_NOW: Final = f"next_attempt_at = now(), publish_after = now(), {_FREED}"
 
 # Action → (which deliveries it can concern, what it sets).
 _EFFECTS: Final[dict[Action, tuple[str, str]]] = {
     "retry": ("d.state = 'queued'", _NOW),
-    "hold": ("d.state = 'queued'", "state = 'held', lease = NULL, lease_until = NULL"),
-    "release": ("d.state = 'held'", f"state = 'queued', {_NOW}"),
+    "hold": ("d.state = 'queued'", f"state = 'held', {_FREED}"),
+    # What was held for long isn't given up before it is tried.
+    "release": (
+        "d.state = 'held'",
+        f"state = 'queued', expires_at = greatest(expires_at, now() + interval '4 hours'), {_NOW}",
+    ),
     "cancel": (
         "d.state IN ('queued', 'held')",
-        "state = 'cancelled', ended_at = now(), lease = NULL, lease_until = NULL",
+        f"state = 'cancelled', ended_at = now(), {_FREED}",
     ),
 }
 
@@ -42,6 +47,7 @@ async def act(
     note: Callable[[AsyncConnection, int], Awaitable[None]],
 ) -> int:
     """Returns how many deliveries it concerned. `note` writes down how many, in the transaction that does it.
+    Trying now and releasing wake domains that rest (`queue.lanes`).
 
     100,000 of them take seconds, so they come in statements of `BATCH`, each its own transaction. Raises Unavailable:
     a part may be done; repeating does the rest.
@@ -74,13 +80,17 @@ async def _act_after(
                 SELECT d.id FROM delivery d {selection.join()}
                 WHERE {possible} AND {_FREE} AND {where} AND d.id > :after ORDER BY d.id LIMIT :batch FOR UPDATE OF d
             ), changed AS (
-                UPDATE delivery SET {effect} FROM chosen WHERE delivery.id = chosen.id RETURNING delivery.id
+                UPDATE delivery SET {effect} FROM chosen WHERE delivery.id = chosen.id
+                RETURNING delivery.id, delivery.domain
+            ), woken AS (
+                DELETE FROM down_domain WHERE :wakes AND name IN (SELECT domain FROM changed)
             )
             SELECT count(*) AS changed, (SELECT id FROM chosen ORDER BY id DESC LIMIT 1) AS last FROM changed
             """,
             **values,
             after=after,
             batch=BATCH,
+            wakes=action in {"retry", "release"},
         )
     ).one()
     return row.changed, row.last if row.changed == BATCH else None

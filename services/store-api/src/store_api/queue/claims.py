@@ -15,17 +15,23 @@ _CLAIM: Final = """
 UPDATE delivery SET
     attempts = attempts + CASE WHEN lease = :lease THEN 0 ELSE 1 END,
     lease = :lease,
+    in_flight = true,
     lease_until = now() + make_interval(secs => :lease_s),
     publish_after = now() + make_interval(secs => :lease_s + :grace_s)
 WHERE id IN (SELECT id FROM delivery WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE)
   AND state = 'queued' AND next_attempt_at <= now()
   AND (lease IS NULL OR lease = :lease OR lease_until < now())
+  AND (:anyway OR lease = :lease
+       OR NOT EXISTS (SELECT FROM down_domain r WHERE r.name = delivery.domain AND r.until > now()))
 RETURNING id, recipient, attempts, transmission_id, notify, orcpt
 """
 
 
-async def claim(database: Database, wanted: ClaimDeliveries) -> Claim:
-    """Raises Conflict: none of the deliveries can be had. Repeating it with the same lease is harmless."""
+async def claim(database: Database, wanted: ClaimDeliveries, *, anyway: bool = False) -> Claim:
+    """Raises Conflict: none of the deliveries can be had. Repeating it with the same lease is harmless.
+
+    `anyway`: though their domain rests (`queue.lanes`), for what isn't sent.
+    """
     async with database.transaction() as connection:
         rows = (
             await run(
@@ -35,6 +41,7 @@ async def claim(database: Database, wanted: ClaimDeliveries) -> Claim:
                 lease=wanted.lease,
                 lease_s=float(wanted.lease_s),
                 grace_s=GRACE_S,
+                anyway=anyway,
             )
         ).all()
         if len({row.transmission_id for row in rows}) != 1:

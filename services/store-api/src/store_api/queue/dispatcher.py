@@ -18,7 +18,8 @@ from mail_runtime.bus import Bus, BusUnavailable
 from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.contracts.store import Outcomes, RelayJob
 from mail_runtime.contracts.subjects import RELAY_LANE, RELAY_STREAM, RELAY_SUBJECTS
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database
+from store_api.queue import lanes
 from store_api.queue.ending import end
 from store_api.queue.suppression import refusal
 
@@ -31,29 +32,15 @@ REPUBLISH_S: Final = 600.0
 DUPLICATE_WINDOW_S: Final = 120.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 
-_DUE: Final = """
-SELECT d.id, d.transmission_id, d.domain, d.attempts, d.published,
-       (SELECT lower(substring(t.reverse_path FROM '[^@]*$')) FROM transmission t WHERE t.id = d.transmission_id)
-           AS sender_domain,
-       EXISTS (SELECT FROM suppression s
-               WHERE s.domain_id = d.domain_id AND s.address = lower(d.recipient)) AS suppressed
-FROM delivery d WHERE d.state = 'queued' AND d.publish_after <= now()
-ORDER BY d.publish_after LIMIT :batch FOR UPDATE OF d SKIP LOCKED
-"""
-
-_PUBLISHED: Final = """
-UPDATE delivery SET published = published + 1, publish_after = now() + make_interval(secs => :pause_s)
-WHERE id = ANY (CAST(:ids AS uuid[]))
-"""
-
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Dispatcher:
     """One per process; any number of processes share the work (SKIP LOCKED)."""
 
-    def __init__(self, database: Database, bus: Bus) -> None:
-        self._database, self._bus = database, bus
+    def __init__(self, database: Database, bus: Bus, window: int) -> None:
+        self._database, self._bus, self._window = database, bus, window
+        self._after = ""
         self._due = asyncio.Event()
         # How outcomes are reported; the store sets it.
         self.report: Callable[[Outcomes], Awaitable[None]] | None = None
@@ -69,7 +56,7 @@ class Dispatcher:
             try:
                 if prepared is None:
                     prepared = await self._prepare()
-                while await self._publish_due(prepared) == BATCH:
+                while await self._publish_due(prepared) or self._after:
                     pass
             except (
                 BusUnavailable,
@@ -102,16 +89,17 @@ class Dispatcher:
         return jetstream
 
     async def _publish_due(self, jetstream: JetStreamContext) -> int:
-        """Publish one batch; returns how many deliveries it had.
+        """Publish one round; returns how many deliveries it had.
 
         The rows stay locked while their jobs are published. A crash in between publishes again, with the
         same Nats-Msg-Id, and the claim fences what slips through.
         """
         async with self._database.transaction() as connection:
-            due = (await run(connection, _DUE, batch=BATCH)).all()
+            await lanes.lost(connection)
+            due, self._after = await lanes.due(connection, self._window, BATCH, self._after)
             if due:
                 await self._publish(jetstream, [row for row in due if not row.suppressed])
-                await run(connection, _PUBLISHED, ids=[row.id for row in due], pause_s=REPUBLISH_S)
+                await lanes.published(connection, due, REPUBLISH_S)
         suppressed = [(row.transmission_id, row.id) for row in due if row.suppressed]
         if suppressed and self.report is not None:
             await end(self._database, suppressed, refusal, self.report)

@@ -42,6 +42,7 @@ class Selection:
     recipient: str | None = None
     sender: str | None = None
     transmission_id: UUID | None = None
+    account: str | None = None
 
     def join(self) -> str:
         """What the conditions need besides `delivery d`."""
@@ -59,6 +60,11 @@ class Selection:
             ("lower(d.recipient) = :recipient", "recipient", self.recipient and self.recipient.lower()),
             ("lower(t.reverse_path) = :sender", "sender", self.sender and self.sender.lower()),
             ("d.transmission_id = :transmission_id", "transmission_id", self.transmission_id),
+            (
+                "d.account_id = (SELECT id FROM account WHERE address = :account)",
+                "account",
+                self.account and self.account.lower(),
+            ),
         ):
             if value is not None:
                 conditions.append(condition)

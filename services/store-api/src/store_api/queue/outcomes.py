@@ -17,6 +17,7 @@ from store_api.events.outbox import Event, record
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.own import store_own
 from store_api.ingest.planning import Rules
+from store_api.queue.lanes import learn
 from store_api.queue.notifying import ended_report, notification
 from store_api.queue.retries import Ended, Retries, judge
 from store_api.queue.suppression import add_bounced
@@ -24,7 +25,7 @@ from store_api.queue.suppression import add_bounced
 MAX_REPLY_LENGTH: Final = 2000
 
 _READ: Final = """
-SELECT d.id, d.recipient, d.attempts, d.expires_at, d.lease, d.account_id, d.domain_id, d.notify, d.orcpt,
+SELECT d.id, d.recipient, d.domain, d.attempts, d.expires_at, d.lease, d.account_id, d.domain_id, d.notify, d.orcpt,
        t.id AS transmission_id, t.reverse_path, t.octets, t.ret, t.envid, t.created_at,
        r.retry_first_s, r.retry_longest_s, coalesce(r.defer_permanent, false) AS defer_permanent,
        EXISTS (SELECT 1 FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.lease = :lease) AS recorded
@@ -38,7 +39,8 @@ UPDATE delivery AS d SET
     next_attempt_at = coalesce(o.next_attempt_at, d.next_attempt_at),
     publish_after = coalesce(o.next_attempt_at, d.publish_after),
     ended_at = CASE WHEN o.result = 'deferred' THEN NULL ELSE now() END,
-    lease = NULL, lease_until = NULL, last_reply = o.reply, last_status = o.status, last_remote = o.remote
+    lease = NULL, lease_until = NULL, in_flight = false,
+    last_reply = o.reply, last_status = o.status, last_remote = o.remote
 FROM unnest(CAST(:ids AS uuid[]), CAST(:results AS text[]), CAST(:nexts AS timestamptz[]), CAST(:replies AS text[]),
             CAST(:statuses AS text[]), CAST(:remotes AS text[]))
      AS o (id, result, next_attempt_at, reply, status, remote)
@@ -75,10 +77,14 @@ async def report(
     reports = [told for each in ended if (told := ended_report(each)) is not None]
     if not reports:
         async with database.transaction() as connection:
-            await _end(connection, outcomes.lease, ended)
+            await _end(connection, outcomes.lease, ended, retries)
         return (), []
     message = await notification(database, blobs, rules, rows[0], reports)
-    return await store_own(database, blobs, rules, message, lambda connection: _end(connection, outcomes.lease, ended))
+
+    async def work(connection: AsyncConnection) -> None:
+        await _end(connection, outcomes.lease, ended, retries)
+
+    return await store_own(database, blobs, rules, message, work)
 
 
 def _clean(outcome: Outcome) -> Outcome:
@@ -96,7 +102,7 @@ def _text(words: str, length: int) -> str:
     return words.replace("\0", "").encode("utf-8", "replace").decode()[:length]
 
 
-async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended]) -> None:
+async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended], retries: Retries) -> None:
     values = {
         "ids": [e.outcome.delivery_id for e in ended],
         "results": [e.outcome.result for e in ended],
@@ -113,6 +119,7 @@ async def _end(connection: AsyncConnection, lease: UUID, ended: Sequence[Ended])
         "tls": [e.outcome.tls for e in ended],
     }
     await run(connection, _RECORD, **values, **details)
+    await learn(connection, ended, retries.first_s)
     await add_bounced(connection, [e.outcome for e in ended])
     await record(connection, [_event(e) for e in ended])
 

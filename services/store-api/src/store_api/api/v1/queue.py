@@ -78,10 +78,12 @@ class Chosen(Input):
     recipient: str | None = Field(None, min_length=1, max_length=320, examples=["bill@elsewhere.test"])
     sender: str | None = Field(None, min_length=1, max_length=320, examples=["alice@example.test"])
 
+    account: str | None = Field(None, min_length=1, max_length=320, description="of ours, that sent or forwarded it")
+
     @model_validator(mode="after")
     def _something(self) -> Chosen:
         if not self.model_dump(exclude_none=True):
-            raise ValueError("say which deliveries: ids, domain, recipient or sender")
+            raise ValueError("say which deliveries: ids, domain, recipient, sender or account")
         return self
 
 
@@ -104,11 +106,12 @@ async def get_queue(
     recipient: Annotated[str | None, Query(max_length=320)] = None,
     sender: Annotated[str | None, Query(description="the reverse path", max_length=320)] = None,
     transmission_id: Annotated[UUID | None, Query(description="all recipients of one message")] = None,
+    account: Annotated[str | None, Query(description="of ours, that sent or forwarded it", max_length=320)] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Deliveries:
     """Deliveries to other servers, newest first; the admin of a domain sees those of its accounts."""
-    selection = Selection(actor.domain_id, None, domain, recipient, sender, transmission_id)
+    selection = Selection(actor.domain_id, None, domain, recipient, sender, transmission_id, account)
     of = f"queue {state} {selection}"
     before = store.cursors.after(of, cursor, UUID)
     async with store.database.transaction() as connection:
@@ -136,6 +139,7 @@ async def post_action(store: TheStore, actor: DomainAdmin, action: Action, chose
         chosen.domain,
         chosen.recipient,
         chosen.sender,
+        account=chosen.account,
     )
     detail = chosen.model_dump(exclude_none=True, mode="json")
 
