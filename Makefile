@@ -38,8 +38,8 @@ demo: $(STAMP) ## watch a message go from Alice to Bill's server, and the answer
 migrate: $(STAMP) ## bring the schema of the database DATABASE_URL up to date; any number may do so at once
 	@exec $(BIN)/python -m store_api migrate
 
-test: $(STAMP) ## all tests: units, the store, the whole system
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## all tests: units, the store, the whole system (PARTS="cli tests": only these)
+	$(BIN)/python -m pytest -q $(PARTS)
 
 test-fast: $(STAMP) ## the tests that need no running system
 	$(BIN)/python -m pytest -q libs services/smtp-in services/smtp-out services/pop3 services/imap
