@@ -167,6 +167,9 @@ def test_a_client_that_does_not_read_is_cut_off(postroom: RunningPostroom, repli
     port = replica(idle_timeout_s=1.0)["pop3"]
     with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as slow:
         slow.sendall(f"USER {user.address}\r\nPASS {user.password}\r\nRETR 1\r\n".encode())
+        replies = b""
+        while replies.count(b"+OK") < 4:  # greeting, USER, PASS, RETR: it has the lock, and the message is on its way
+            replies += slow.recv(100)
         open_again = None
         while open_again is None:  # the lock is free once the service has given up
             with contextlib.suppress(poplib.error_proto):
