@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from typing import Final
 
 from mail_proto.sasl.errors import SaslFault, TokenRefused
@@ -42,7 +43,7 @@ def _text(octets: bytes) -> str:
         raise SaslFault("the message is UTF-8") from error
 
 
-class _Bearer:
+class _Bearer(ABC):
     """After a refusal the reason is a challenge; the client's empty answer to it ends the exchange."""
 
     def __init__(self, error: bytes) -> None:
@@ -65,8 +66,9 @@ class _Bearer:
         self._refused = True
         return Challenge(self._error)
 
+    @abstractmethod
     def _given(self, text: str) -> Step:
-        raise NotImplementedError
+        """What the message of the client leads to."""
 
 
 class OAuthBearer(_Bearer):
