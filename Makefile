@@ -11,7 +11,7 @@ export S3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-mime \
-	bench-pop3 bench-relay fuzz secrets up down containers-check kubernetes-check clean
+	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check kubernetes-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -80,6 +80,9 @@ fuzz: $(STAMP) ## mutated real messages, POP3, SMTP and IMAP sessions, a minute 
 
 bench-pop3: $(STAMP) ## measure POP3 beside Debian's Dovecot, where it is installed
 	$(BIN)/python -m bench.pop3 $(ARGS)
+
+bench-imap: $(STAMP) ## measure IMAP beside Debian's Dovecot, where it is installed (ARGS="--json")
+	$(BIN)/python -m bench.imap $(ARGS)
 
 secrets: ## write the secrets of docker-compose.yml, once; what exists is kept
 	deploy/secrets.sh

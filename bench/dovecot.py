@@ -1,4 +1,4 @@
-"""Dovecot as Debian packages it, in a directory of its own: what POP3 figures are compared with."""
+"""Dovecot as Debian packages it, in a directory of its own: what figures of POP3 and IMAP are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_TIMEOUT_S: Final = 20.0
 
 # Everything not said here is the package's default: processes per connection, Maildir, its index and cache files.
 _CONFIG: Final = """
-protocols = pop3
+protocols = {protocol}
 listen = 127.0.0.1
 base_dir = {root}/run
 state_dir = {root}/state
@@ -38,12 +38,12 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={root}/mail/%u
 }}
-service pop3-login {{
+service {protocol}-login {{
   {login_service}
-  inet_listener pop3 {{
+  inet_listener {protocol} {{
     port = {port}
   }}
-  inet_listener pop3s {{
+  inet_listener {protocol}s {{
     port = 0
   }}
 }}
@@ -83,7 +83,9 @@ def program() -> str | None:
 
 
 @contextmanager
-def running(root: Path, users: Sequence[str], password: str, scheme: str, *, reuses_login: bool) -> Iterator[Dovecot]:
+def running(
+    root: Path, users: Sequence[str], password: str, scheme: str, *, protocol: str = "pop3", reuses_login: bool
+) -> Iterator[Dovecot]:
     """Run it while the block runs. `reuses_login`: its "high-performance" login processes.
 
     Raises RuntimeError: it doesn't start.
@@ -103,6 +105,7 @@ def running(root: Path, users: Sequence[str], password: str, scheme: str, *, reu
     (root / "dovecot.conf").write_text(
         _CONFIG.format(
             root=root,
+            protocol=protocol,
             scheme=scheme,
             uid=owner.pw_uid,
             gid=owner.pw_gid,
