@@ -12,6 +12,7 @@ import pytest
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import AuthenticationFailed
 from mail_runtime.store_client import StoreClient
+from mail_testkit.running import RunningPostroom
 from store_api.db.engine import Database, run
 
 MESSAGE = b"Subject: one\r\n\r\nbody\r\n"
@@ -147,6 +148,45 @@ async def test_a_deleted_account_leaves_nothing(
             rows = await run(connection, f"SELECT count(*) FROM {table} WHERE account_id = :id", id=account_id)
             assert rows.scalar() == 0, table
     assert (await call(rest, "POST", "/v1/accounts", {"address": address, "password": "long enough"}))[0] == 201
+
+
+async def test_an_account_that_goes_while_it_is_indexed_stops_nothing(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str, database: Database, postroom: RunningPostroom
+) -> None:
+    address = await new_account(rest, domain)
+    account_id = (await call(rest, "GET", f"/v1/accounts/{address}"))[1]["id"]
+    process, failed = postroom.process_id("store-api"), postroom.log("store-api").count("background_failed")
+    async with database.transaction() as connection:
+        await run(connection, "LOCK TABLE search_word IN SHARE MODE")
+        inbox = (await store.mailboxes(account_id))[0]
+        await store.append(account_id, inbox.id, wire.AppendHeader(), MESSAGE)
+        await until_indexer_waits(database)
+        for table in ("message", "thread_reference", "mailbox"):
+            await run(connection, f"DELETE FROM {table} WHERE account_id = :id", id=account_id)
+        await run(connection, "DELETE FROM account WHERE id = :id", id=account_id)
+    other = await new_account(rest, domain)
+    other_id = (await call(rest, "GET", f"/v1/accounts/{other}"))[1]["id"]
+    inbox = (await store.mailboxes(other_id))[0]
+    await store.append(other_id, inbox.id, wire.AppendHeader(), MESSAGE)
+    indexed = False
+    while not indexed:
+        async with database.transaction() as connection:
+            rows = await run(connection, "SELECT 1 FROM message_text WHERE account_id = :id", id=other_id)
+            indexed = bool(rows.scalar())
+    assert postroom.process_id("store-api") == process
+    assert postroom.log("store-api").count("background_failed") == failed
+
+
+async def until_indexer_waits(database: Database) -> None:
+    """For the lock of the table that it writes."""
+    waits = False
+    while not waits:
+        async with database.transaction() as connection:
+            rows = await run(
+                connection,
+                "SELECT 1 FROM pg_locks WHERE relation = CAST('search_word' AS regclass) AND NOT granted",
+            )
+            waits = bool(rows.scalar())
 
 
 async def test_aliases_and_their_members(rest: aiohttp.ClientSession, domain: str) -> None:

@@ -9,12 +9,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import Unavailable
+from mail_runtime.contracts.errors import Conflict, Unavailable
 from store_api.db.engine import Database, run
 
 log = structlog.get_logger()
 
 POLL_S: Final = 5.0
+CONFLICT_PAUSE_S: Final = 0.2
 # Rows of one table that one transaction deletes: some tens of milliseconds.
 BATCH: Final = 2000
 
@@ -46,6 +47,10 @@ class Removal:
                     pass
             except Unavailable as error:
                 log.info("removal_waits", error=str(error))
+            except Conflict:
+                # The indexer, which locks no mailbox, wrote a row of the account between the last batch and the end.
+                await asyncio.sleep(CONFLICT_PAUSE_S)
+                continue
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._deleted.wait()

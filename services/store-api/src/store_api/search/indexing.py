@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.errors import Conflict, NotFound
 from store_api.blobs import places, reading
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
@@ -22,6 +22,8 @@ from store_api.search.vocabulary import add_words
 
 # Texts of one transaction, in octets of their messages: bounds memory.
 BATCH_OCTETS: Final = 8 * 1024 * 1024
+# Of one batch: an account that is removed meanwhile takes its rows from under it.
+TRIES: Final = 3
 
 Wanted = tuple[UUID, UUID]  # account, blob
 
@@ -56,9 +58,19 @@ VALUES (:account_id, :blob_id, :subject, :from_, :to, :cc, :bcc, :base_subject, 
 async def index_blobs(database: Database, blobs: Blobs, wanted: Iterable[Wanted]) -> int:
     """Index those of these messages that aren't yet; how many it took. Raises Unavailable.
 
-    What another process has in hand is left to it; what is gone is passed over.
+    What another process has in hand is left to it; what is gone is passed over. Raises Conflict: accounts were removed
+    while they were indexed, several times.
     """
     pairs = list(wanted)
+    for _ in range(TRIES - 1):
+        try:
+            return await _index(database, blobs, pairs)
+        except Conflict:
+            continue  # what was removed meanwhile is passed over by the next
+    return await _index(database, blobs, pairs)
+
+
+async def _index(database: Database, blobs: Blobs, pairs: Sequence[Wanted]) -> int:
     async with database.transaction() as connection:
         taken = (await run(connection, _TAKE, accounts=[a for a, _ in pairs], blobs=[b for _, b in pairs])).all()
         where = await places.find(connection, list({row.blob_id for row in taken}))
