@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mail_runtime import logs
+from mail_runtime.background import keep_running
 from mail_runtime.health import admin_server
 from mail_runtime.lifecycle import run_service
 from mail_runtime.settings import settings_or_exit
@@ -20,7 +21,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async with StoreClient(settings.store_url, settings.service_token) as store:
         locks = Locks(store)
         shared = Shared(settings, store, locks)
-        keeping = asyncio.create_task(locks.run(), name="maildrop-locks")
+        keeping = asyncio.create_task(keep_running("maildrop-locks", locks.run), name="maildrop-locks")
         try:
             async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
                 await stopping.wait()

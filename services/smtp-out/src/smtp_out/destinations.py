@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from mail_runtime.background import keep_running
 from smtp_out.connection import Connection
 from smtp_out.pace import HOLD_S, Limits, Shared, connected, counted, held, slowed
 from smtp_out.sharing import Sharing
@@ -73,7 +74,7 @@ class Destinations:
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Destinations:
-        self._renewing = asyncio.create_task(self._renew(), name="destinations-renew")
+        self._renewing = asyncio.create_task(keep_running("destinations-renew", self._renew))
         return self
 
     async def __aexit__(self, *exception: object) -> None:

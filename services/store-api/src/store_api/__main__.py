@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final
 
 import structlog
 import uvicorn
 
 from mail_runtime import logs
+from mail_runtime.background import keep_running
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.health import admin_server
@@ -77,6 +79,23 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
             await store.close()
 
 
+def _background(store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What runs beside the requests, by name."""
+    return {
+        "coalescer": store.coalescer.run,
+        "dispatcher": store.dispatcher.run,
+        "overdue": partial(overdue.run, store.report_overdue),
+        "sweeping": partial(sweeping.run, store.database),
+        "measuring": partial(measuring.keep_measuring, store.database, store.publisher.bus),
+        "publisher": store.publisher.run,
+        "webhooks": store.teller.run,
+        "removal": store.removal.run,
+        "indexer": store.indexer.run,
+        "retention": store.retention.run,
+        "collector": store.collector.run,
+    }
+
+
 async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[socket.socket]) -> None:
     await _prepare(store)
     server = _Server(
@@ -96,17 +115,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[so
     settle_memory()
     async with asyncio.TaskGroup() as group:
         background = [
-            group.create_task(store.coalescer.run(), name="coalescer"),
-            group.create_task(store.dispatcher.run(), name="dispatcher"),
-            group.create_task(overdue.run(store.report_overdue), name="overdue"),
-            group.create_task(sweeping.run(store.database), name="sweeping"),
-            group.create_task(measuring.keep_measuring(store.database, store.publisher.bus), name="measuring"),
-            group.create_task(store.publisher.run(), name="publisher"),
-            group.create_task(store.teller.run(), name="webhooks"),
-            group.create_task(store.removal.run(), name="removal"),
-            group.create_task(store.indexer.run(), name="indexer"),
-            group.create_task(store.retention.run(), name="retention"),
-            group.create_task(store.collector.run(), name="collector"),
+            group.create_task(keep_running(name, work), name=name) for name, work in _background(store).items()
         ]
         serving = group.create_task(server.serve(sockets=listeners), name="http")
         await stopping.wait()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from mail_runtime.background import keep_running
 from mail_runtime.store_client import StoreClient
 from smtp_in.checks.dns import Dns
 from smtp_in.policy.clamav import Clamav
@@ -29,7 +30,7 @@ async def policy_of(settings: PolicySettings, hostname: str, store: StoreClient)
         if settings.clamav:
             filters.append(Clamav(settings.clamav, settings.filter_timeout_s))
         dns, reports = Dns(settings.dns_server, settings.dns_timeout_s), Reports(store)
-        telling = asyncio.get_running_loop().create_task(reports.run(), name="dmarc-reports")
+        telling = asyncio.get_running_loop().create_task(keep_running("dmarc-reports", reports.run))
         try:
             yield Policy(
                 settings,

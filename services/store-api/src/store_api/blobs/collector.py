@@ -56,8 +56,6 @@ class Collector:
                 await self.collect()
             except Unavailable as error:
                 log.info("collecting_interrupted", error=str(error))
-            except Exception:  # a bug here must not end the whole store
-                log.exception("collecting_failed")
 
     async def collect(self) -> bool:
         """Remove all there is to remove. False: another replica is at it. Raises Unavailable."""
