@@ -7,7 +7,6 @@ connection, whose locks come last. Should it turn out that a mailbox has gone or
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -23,14 +22,13 @@ from store_api.blobs.writing import WrittenBlob, write
 from store_api.db.engine import Database
 from store_api.ingest.commit import PlanChanged, insert
 from store_api.ingest.drafts import Arrived
+from store_api.ingest.gathering import Gathering, Waiting
 from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Scanned, Stored, scan
 from store_api.ingest.pace import Pace
 from store_api.ingest.planning import Plan, Rooms, Rules, plan
 
 log = structlog.get_logger()
 
-BATCH_MESSAGES: Final = 256
-BATCH_OCTETS: Final = 32 * 1024 * 1024
 # Rows of the table `message` that one transaction inserts, if it has more than one message to store.
 BATCH_ROWS: Final = 20_000
 # Two batches in flight: one writes its pack while the other commits.
@@ -40,15 +38,6 @@ MAX_PENDING_OCTETS: Final = 256 * 1024 * 1024
 MAX_PLANS: Final = 5
 
 Committed = Callable[[Sequence[Group], Sequence[Sequence[Stored]]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A transmission that must be planned, or messages whose mailboxes are known."""
-
-    request: Arrived | Group
-    octets: int
-    future: asyncio.Future[list[Stored]]
 
 
 @dataclass(slots=True)
@@ -65,9 +54,7 @@ class Coalescer:
 
     def __init__(self, database: Database, blobs: Blobs, rules: Rules, committed: Committed) -> None:
         self._database, self._blobs, self._rules, self._committed = database, blobs, rules, committed
-        self._pending: deque[_Waiting] = deque()
-        self._pending_octets = 0
-        self._arrived = asyncio.Event()
+        self._gathering = Gathering()
         self.pace = Pace()
 
     async def accept(self, arrived: Arrived) -> None:
@@ -86,12 +73,10 @@ class Coalescer:
         return await self._wait_for(ready, sum(len(incoming.octets) for incoming in ready))
 
     async def _wait_for(self, request: Arrived | Group, octets: int) -> list[Stored]:
-        if self._pending_octets > MAX_PENDING_OCTETS:
+        if self._gathering.octets > MAX_PENDING_OCTETS:
             raise Unavailable("too much mail is waiting to be stored; try again later")
         future: asyncio.Future[list[Stored]] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Waiting(request, octets, future))
-        self._pending_octets += octets
-        self._arrived.set()
+        self._gathering.add(Waiting(request, octets, future))
         with self.pace:
             return await future
 
@@ -103,26 +88,11 @@ class Coalescer:
 
     async def _commit_forever(self) -> None:
         while True:
-            await self._arrived.wait()
-            batch = self._take()
-            if not batch:
-                self._arrived.clear()
-                continue
-            await self._commit(batch)
+            async with self._gathering.batch() as batch:
+                await self._commit(batch)
             del batch  # or its octets stay in memory until the next one comes
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        octets = 0
-        while self._pending and len(batch) < BATCH_MESSAGES and (not batch or octets < BATCH_OCTETS):
-            waiting = self._pending.popleft()
-            self._pending_octets -= waiting.octets
-            octets += waiting.octets
-            if not waiting.future.done():  # its request was cancelled
-                batch.append(waiting)
-        return batch
-
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
         """Commit together; when that fails one by one, so that a bad message can't fail its neighbours."""
         try:
             await self._store(batch)
@@ -142,7 +112,7 @@ class Coalescer:
             _fail(batch, Unavailable("the store is stopping; try again later"))
             raise
 
-    async def _store(self, batch: Sequence[_Waiting]) -> None:
+    async def _store(self, batch: Sequence[Waiting]) -> None:
         attempt = _Attempt()
         for _ in range(MAX_PLANS):
             try:
@@ -164,7 +134,7 @@ class Coalescer:
             return
         raise Unavailable("the mailboxes are changing; try again later")
 
-    async def _plan(self, connection: AsyncConnection, batch: Sequence[_Waiting], attempt: _Attempt) -> list[Plan]:
+    async def _plan(self, connection: AsyncConnection, batch: Sequence[Waiting], attempt: _Attempt) -> list[Plan]:
         groups = [
             None if isinstance(waiting.request, Arrived) else _checked(waiting.request, attempt) for waiting in batch
         ]
@@ -208,7 +178,7 @@ def _checked(group: Group, attempt: _Attempt) -> Plan:
     return group
 
 
-def _answer(batch: Sequence[_Waiting], plans: Sequence[Plan], stored: Sequence[list[Stored]]) -> None:
+def _answer(batch: Sequence[Waiting], plans: Sequence[Plan], stored: Sequence[list[Stored]]) -> None:
     rows = iter(stored)
     for waiting, planned in zip(batch, plans, strict=True):
         if isinstance(planned, StoreError):
@@ -219,7 +189,7 @@ def _answer(batch: Sequence[_Waiting], plans: Sequence[Plan], stored: Sequence[l
                 waiting.future.set_result(result)
 
 
-def _fail(batch: Sequence[_Waiting], error: StoreError) -> None:
+def _fail(batch: Sequence[Waiting], error: StoreError) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(type(error)(str(error)))
