@@ -127,6 +127,20 @@ def test_the_queue(typed: Postroom, postroom: RunningPostroom) -> None:
     assert "say which" in typed("queue", "hold", code=1).stderr
 
 
+def test_remote_domains(typed: Postroom) -> None:
+    name = f"d{uuid.uuid4().hex[:12]}.invalid"
+    typed("remotes", "set", name, "--retry-first", "15m", "--lifetime", "2d", "--defer-permanent")
+    assert name in typed("remotes", "list").stdout
+    typed("remotes", "set", name, "--lifetime", "none", "--retry-longest", "1h", "--bounce-permanent")
+    shown = told(typed("remotes", "show", name, "--json"))
+    assert (shown["retry_first_s"], shown["retry_longest_s"], shown["lifetime_s"]) == (900, 3600, None)
+    assert shown["defer_permanent"] is False
+    assert "see --help" in typed("remotes", "set", name, code=1).stderr
+    assert "15m, 2h" in typed("remotes", "set", name, "--lifetime", "long", code=2).stderr
+    typed("remotes", "delete", name)
+    assert "404" in typed("remotes", "show", name, code=1).stderr
+
+
 def test_sending(typed: Postroom, domain: str, tmp_path: Path, postroom: RunningPostroom) -> None:
     for name in ("carol", "dave"):
         typed("accounts", "create", f"{name}@{domain}", "--password", PASSWORD)

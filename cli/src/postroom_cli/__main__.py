@@ -16,6 +16,7 @@ from postroom_cli.commands import (
     exporting,
     importing,
     queue,
+    remotes,
     sending,
     tokens,
 )
@@ -47,7 +48,20 @@ async def _run() -> None:
     await run(read_config(), Console())
 
 
-for subject in (domains, accounts, aliases, tokens, queue, dkim, sending, importing, exporting, backup, doctor):
+for subject in (
+    domains,
+    accounts,
+    aliases,
+    tokens,
+    queue,
+    remotes,
+    dkim,
+    sending,
+    importing,
+    exporting,
+    backup,
+    doctor,
+):
     subject.add_to(app)
 
 

@@ -9,6 +9,8 @@ import typer
 
 _SIZE: Final = re.compile(r"(\d+)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _FACTOR: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME: Final = re.compile(r"(\d+)([smhd]?)")
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 NONE: Final = "none"
 
 
@@ -29,6 +31,16 @@ def number(text: str) -> int | None:
     if not text.isdecimal():
         raise typer.BadParameter(f"{text!r}: write a number, or none")
     return int(text)
+
+
+def duration_s(text: str) -> int | None:
+    """`90`, `15m`, `2h`, `5d` in seconds, or `none`. Raises typer.BadParameter."""
+    if text == NONE:
+        return None
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r}: write a number of seconds, 15m, 2h, 5d, or none")
+    return int(found[1]) * _SECONDS[found[2]]
 
 
 def given(**options: Any) -> dict[str, Any]:
