@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import ExitStack
 
-from store_api.ingest import pace
-from store_api.ingest.pace import PATIENCE_WINDOWS, WINDOW_S, Pace
+import pytest
+
+from store_api.ingest.pace import BUSY_MESSAGES, OTHER_SHARE, PATIENCE_WINDOWS, WINDOW_S, Pace
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """Time that passes when it is told to, and while somebody sleeps."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -17,30 +18,68 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-
-async def test_who_has_nothing_in_hand_waits_for_nothing() -> None:
-    measured = Pace(Clock())
-    async with asyncio.timeout(WINDOW_S / 2):
-        await measured.give_way()
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
-async def test_a_process_is_busy_that_had_messages_in_hand_for_most_of_the_window() -> None:
-    clock = Clock()
-    measured = Pace(clock)
-    for share, busy in ((pace.BUSY_SHARE + 0.1, True), (pace.BUSY_SHARE - 0.1, False), (1.0, True), (0.0, False)):
-        if share:
-            with measured, measured:
-                clock.now += WINDOW_S * share
-        clock.now += WINDOW_S * (1 - share)
-        assert measured.is_busy is busy, share
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-async def test_nothing_waits_for_ever() -> None:
-    clock = Clock()
-    measured = Pace(clock)
-    with measured:
+async def test_who_has_nothing_in_hand_waits_for_nothing(clock: Clock) -> None:
+    measured = Pace(clock, clock.sleep)
+    clock.now += 1.0
+    await measured.give_way()
+    assert clock.now == 101.0
+
+
+@pytest.mark.parametrize(
+    ("messages", "share", "busy"), [(5, 1.0, True), (5, 0.5, False), (10, 0.5, True), (1, 1.0, False), (0, 0.0, False)]
+)
+async def test_a_process_is_busy_that_had_several_messages_in_hand_on_average(
+    clock: Clock, messages: int, share: float, busy: bool
+) -> None:
+    measured = Pace(clock, clock.sleep)
+    with ExitStack() as hands:
+        for _ in range(messages):
+            hands.enter_context(measured)
+        clock.now += WINDOW_S * share
+    clock.now += WINDOW_S * (1 - share)
+    assert measured.is_busy is busy
+    assert (messages * share >= BUSY_MESSAGES) is busy
+
+
+async def test_other_work_gets_its_share_of_a_busy_process(clock: Clock) -> None:
+    measured = Pace(clock, clock.sleep)
+    with ExitStack() as hands:
+        for _ in range(10):
+            hands.enter_context(measured)
         clock.now += WINDOW_S
-        waiting = asyncio.create_task(measured.give_way())
-        async with asyncio.timeout(WINDOW_S * (PATIENCE_WINDOWS + 5)):
-            await waiting
+        await measured.give_way()
+        for worked_s in (0.1, 0.4):
+            before = clock.now
+            clock.now += worked_s
+            await measured.give_way()
+            assert clock.now - before - worked_s == pytest.approx(worked_s / OTHER_SHARE, abs=WINDOW_S)
+
+
+async def test_nothing_waits_for_ever(clock: Clock) -> None:
+    measured = Pace(clock, clock.sleep)
+    with ExitStack() as hands:
+        for _ in range(10):
+            hands.enter_context(measured)
+        clock.now += 1000.0
+        await measured.give_way()
+        assert clock.now == 1100.0 + WINDOW_S * PATIENCE_WINDOWS
         assert measured.is_busy
+
+
+async def test_other_work_goes_on_when_mail_stops(clock: Clock) -> None:
+    measured = Pace(clock, clock.sleep)
+    with ExitStack() as hands:
+        for _ in range(10):
+            hands.enter_context(measured)
+        clock.now += 1000.0
+    await measured.give_way()
+    assert clock.now <= 1100.0 + 2 * WINDOW_S

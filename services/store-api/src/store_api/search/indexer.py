@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -59,12 +59,20 @@ class Indexer:
         self._database, self._blobs, self._bus = database, blobs, bus
         # Called before each batch: returns when more urgent work leaves time for it. The store sets it.
         self.give_way: Callable[[], Awaitable[None]] | None = None
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Index until cancelled; whatever is down is tried again."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(), name="indexer-events")
             group.create_task(self._walk(), name="indexer-walk")
+
+    async def _index(self, wanted: Sequence[Wanted]) -> None:
+        """One batch at a time, whoever found it."""
+        async with self._turn:
+            if self.give_way is not None:
+                await self.give_way()
+            await index_blobs(self._database, self._blobs, wanted)
 
     # Events
 
@@ -92,13 +100,11 @@ class Indexer:
             ),
         )
         while True:
-            if self.give_way is not None:
-                await self.give_way()
             try:
                 messages = await consumer.fetch(BATCH, timeout=FETCH_TIMEOUT_S)
             except TimeoutError:
                 continue
-            await index_blobs(self._database, self._blobs, {pair for message in messages for pair in _wanted(message)})
+            await self._index([pair for message in messages for pair in _wanted(message)])
             for message in messages:
                 await message.ack()
 
@@ -117,9 +123,9 @@ class Indexer:
         account_id = blob_id = UUID(int=0)
         while rows := await self._look(account_id, blob_id):
             account_id, blob_id = rows[-1].account_id, rows[-1].blob_id
-            missing = {(row.account_id, row.blob_id) for row in rows if not row.is_indexed}
-            if missing:
-                await index_blobs(self._database, self._blobs, missing)
+            missing = list({(row.account_id, row.blob_id): None for row in rows if not row.is_indexed})
+            for at in range(0, len(missing), BATCH):
+                await self._index(missing[at : at + BATCH])
             await asyncio.sleep(0 if missing else WALK_PAUSE_S)
 
     async def _look(self, account_id: UUID, blob_id: UUID) -> list[Any]:
