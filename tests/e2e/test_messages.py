@@ -12,13 +12,14 @@ import pytest
 from imapclient import IMAPClient
 
 from mail_proto.smtp.content import has_bare_line_ends
+from mail_runtime import tracing
 from mail_runtime.contracts.store import Transmission
 from mail_runtime.store_client import StoreClient
 from mail_testkit import messages
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, open_pop3, retrieve, send_octets
 from mail_testkit.running import RunningPostroom
 
-TRACE_FIELDS = 2  # Return-Path and Received
+TRACE_FIELDS = 3  # Return-Path, Received and X-Postroom-Trace
 PATHS = messages.paths()
 SENT = [messages.as_sent(path) for path in PATHS]
 
@@ -40,7 +41,9 @@ def reader(postroom: RunningPostroom) -> User:
 
 async def store(postroom: RunningPostroom, user: User, message: bytes) -> None:
     """As smtp-in would: messages that it refuses come by other ways, and must come back all the same."""
-    traced = b"Return-Path: <>\r\nReceived: by a.test; Thu, 1 Jan 2026 00:00:00 +0000\r\n" + message
+    traced = (
+        b"Return-Path: <>\r\nReceived: by a.test; Thu, 1 Jan 2026 00:00:00 +0000\r\n" + tracing.new().field() + message
+    )
     async with StoreClient(postroom.api_url, postroom.service_token) as client:
         await client.accept(Transmission(id=uuid4(), reverse_path="", recipients=[user.address]), traced)
 

@@ -13,6 +13,7 @@ import structlog
 import uvloop
 
 from mail_runtime import workers
+from mail_runtime.exporting import exporting
 
 log = structlog.get_logger()
 
@@ -44,7 +45,8 @@ def run_service(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) ->
         workers.stop_with_parent(stopping)
         log.info("starting")
         settle_memory()
-        await serve(stopping)
+        with exporting(name):
+            await serve(stopping)
         log.info("stopped")
 
     try:

@@ -7,12 +7,15 @@ import sys
 
 import structlog
 
+from mail_runtime import tracing
+
 
 def configure(service: str, level: str = "info") -> None:
-    """Call once at start. Every line carries `service`."""
+    """Call once at start. Every line carries `service`, and `trace_id` where work belongs to a trace."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            tracing.add_trace_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

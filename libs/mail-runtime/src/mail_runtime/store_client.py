@@ -11,6 +11,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
+from mail_runtime import tracing
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
@@ -59,9 +60,11 @@ class StoreClient:
     ) -> bytes:
         assert self._http is not None, "use `async with`"
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_OCTETS else body
+        carried = tracing.carried()
+        headers = {tracing.HEADER: carried} if carried else None
         try:
             async with self._http.request(
-                method, self._url + path, data=data, timeout=aiohttp.ClientTimeout(total=timeout_s)
+                method, self._url + path, data=data, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s)
             ) as response:
                 answer = await response.read()
                 if response.status < 300:

@@ -33,10 +33,13 @@ class Rest:
         self._netloc = postroom.api_url.removeprefix("http://")
         self._token = postroom.admin_token
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, more: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """`more`: header fields besides the usual ones."""
         connection = http.client.HTTPConnection(self._netloc, timeout=TIMEOUT_S)
         try:
-            headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **(more or {})}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, response.read()

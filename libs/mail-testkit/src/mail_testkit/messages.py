@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[4]
 OWN: Final = ROOT / "tests" / "messages"
 CORPUS: Final = Path(os.environ.get("POSTROOM_CORPUS") or ROOT.parent / "shared" / "corpus")
-_TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)")
+_TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received|X-Postroom-Trace):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)")
 
 
 def paths() -> list[Path]:

@@ -34,6 +34,7 @@ from mail_proto.smtp.steps import (
     StartTls,
     Step,
 )
+from mail_runtime import tracing
 from mail_runtime.accepting import Networks, is_in
 from mail_runtime.auth import Accounts, offer
 from mail_runtime.contracts.errors import Refused, StoreError
@@ -112,6 +113,7 @@ class Connection(SMTP):
         self._visitor = Visitor(self._listener, peer, is_secure=self._listener.implicit_tls)
         self._session = ServerSession(self._offer(), self._shared.rules, peer, is_secure=self._listener.implicit_tls)
         self._command_until = self._message_until = 0.0
+        self._transaction: tracing.Span | None = None
         task = self.loop.create_task(self._handle_client(), name="smtp-connection")
         self._handler_coroutine = task
         self._refused = not self._on_open(task, self)
@@ -154,6 +156,7 @@ class Connection(SMTP):
             self._session.say(Reply(421, "4.3.0", "internal error; closing the connection"))
         finally:
             gauge.dec()
+            self._end_transaction()
             self._share.hold(0)
             await self._wire.close(self._session.output)
             await self._screen.ended(self._visitor)
@@ -211,33 +214,12 @@ class Connection(SMTP):
         visitor, session = self._visitor, self._session
         visitor.errors = session.errors
         start, outcome = time.perf_counter(), "done"
+        if isinstance(step, CheckSender):
+            self._end_transaction()
+            self._transaction = tracing.Span("smtp_in.transaction", kind="server")
         try:
-            match step:
-                case Greeted(name):
-                    visitor.name = name
-                    await self._screen.greeted(visitor)
-                    session.greeted()
-                case CheckSender(mail):
-                    self._mail = mail
-                    await self._check_sender(mail.reverse_path)
-                    await self._screen.sender(visitor, mail)
-                    session.sender_accepted()
-                case CheckRecipient(recipient):
-                    await self._check_recipient(self._mail, recipient)
-                    await self._screen.recipient(visitor, self._mail, recipient)
-                    session.recipient_accepted()
-                case Deliver():
-                    session.delivered(await self._deliver(step))
-                case StartTls():
-                    await self._start_tls()
-                case Authenticate(mechanism, initial):
-                    answer = await self._login.begin(mechanism, initial, self._mechanisms, visitor.address)
-                    self._answer_login(answer)
-                case Respond(response):
-                    self._answer_login(await self._login.respond(response))
-                case Introduced():
-                    visitor.address, visitor.name, visitor.principal = session.client_address, "", None
-                    await self._meet()
+            with tracing.step(f"smtp_in.{type(step).__name__}"):
+                await self._do(step)
         except SmtpFault as fault:
             outcome = "refused"
             await self._screen.refused(visitor)
@@ -246,6 +228,43 @@ class Connection(SMTP):
             outcome = "unavailable"
             session.refused(transfer.TEMPORARY)
         STEPS.labels(type(step).__name__, outcome).observe(time.perf_counter() - start)
+        if isinstance(step, Deliver):
+            self._end_transaction()
+
+    async def _do(self, step: Step) -> None:
+        visitor, session = self._visitor, self._session
+        match step:
+            case Greeted(name):
+                visitor.name = name
+                await self._screen.greeted(visitor)
+                session.greeted()
+            case CheckSender(mail):
+                self._mail = mail
+                await self._check_sender(mail.reverse_path)
+                await self._screen.sender(visitor, mail)
+                session.sender_accepted()
+            case CheckRecipient(recipient):
+                await self._check_recipient(self._mail, recipient)
+                await self._screen.recipient(visitor, self._mail, recipient)
+                session.recipient_accepted()
+            case Deliver():
+                session.delivered(await self._deliver(step))
+            case StartTls():
+                await self._start_tls()
+            case Authenticate(mechanism, initial):
+                answer = await self._login.begin(mechanism, initial, self._mechanisms, visitor.address)
+                self._answer_login(answer)
+            case Respond(response):
+                self._answer_login(await self._login.respond(response))
+            case Introduced():
+                visitor.address, visitor.name, visitor.principal = session.client_address, "", None
+                await self._meet()
+
+    def _end_transaction(self) -> None:
+        """What comes next belongs to another message."""
+        if self._transaction is not None:
+            self._transaction.end()
+            self._transaction = None
 
     @property
     def _mechanisms(self) -> Mechanisms:
@@ -316,7 +335,9 @@ class Connection(SMTP):
             message = await in_lines(step.envelope.mail, screened.message)
         except SmtpFault as fault:
             return [fault.reply()] * count
-        arrival = transfer.Arrival(self._visitor, self.hostname, step.envelope, screened.fields, screened.junk)
+        assert self._transaction is not None, "MAIL came first"
+        origin = self._transaction.trace
+        arrival = transfer.Arrival(self._visitor, self.hostname, step.envelope, screened.fields, screened.junk, origin)
         settings, store = self._shared.settings, self._shared.store
         if self._visitor.principal is None:
             return self._remembered(step, await transfer.transfer(store, arrival, message, settings.store_timeout_s))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import uuid4
@@ -22,6 +22,7 @@ from mail_proto.smtp.replies import Reply
 from mail_proto.smtp.steps import Envelope
 from mail_runtime.contracts.errors import OverQuota, Refused, StoreError, TooLarge, Unavailable
 from mail_runtime.contracts.store import Accepted, DsnRequest, Transmission
+from mail_runtime.tracing import Trace, new
 from smtp_in.metrics import TRANSMISSIONS
 from smtp_in.screening import Visitor
 
@@ -45,13 +46,17 @@ class Ingest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a message came. `fields` are put in front of it, behind the trace header. `junk`: into Junk."""
+    """How a message came. `fields` are put in front of it, behind the trace header. `junk`: into Junk.
+
+    `origin`: the trace (W3C) that began with it.
+    """
 
     visitor: Visitor
     server_name: str
     envelope: Envelope
     fields: bytes = b""
     junk: bool = False
+    origin: Trace = field(default_factory=new)
 
 
 async def transfer(store: Ingest, arrival: Arrival, message: bytes, deadline_s: float) -> list[Reply]:
@@ -126,7 +131,7 @@ def _header(arrival: Arrival, transmission: Transmission) -> bytes:
         recipients[0] if len(recipients) == 1 else None,
         datetime.now().astimezone(),
     )
-    header = trace.received(hop) + arrival.fields
+    header = trace.received(hop) + arrival.origin.field() + arrival.fields
     if transmission.submitted_by is not None:
         return header
     # Final delivery: only local recipients are accepted from outside (RFC 5321 §4.4).

@@ -12,6 +12,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
+from mail_runtime import tracing
 from mail_runtime.bus import Bus, BusUnavailable, Msg
 from mail_runtime.contracts.subjects import RELAY_CONSUMER, RELAY_LANE, RELAY_STREAM
 from smtp_out.worker import ACK_WAIT_S, Worker
@@ -89,11 +90,13 @@ class Consumer:
             log.debug("consumer_info_late")
 
     async def _handle(self, message: Msg) -> None:
-        try:
-            await self._worker.handle(message)
-        except Exception:
-            # A bug of ours: the job comes again after ACK_WAIT_S.
-            log.exception("job_failed")
+        parent = tracing.parse((message.headers or {}).get(tracing.HEADER, ""))
+        with tracing.span("smtp_out.relay", parent, "consumer"):
+            try:
+                await self._worker.handle(message)
+            except Exception:
+                # A bug of ours: the job comes again after ACK_WAIT_S.
+                log.exception("job_failed")
 
     async def _finish(self) -> None:
         if self._jobs:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from mail_proto.dsn import Notification, RecipientReport, delivery_status_notification
 from mail_runtime.contracts.store import Ret, Transmission
+from mail_runtime.tracing import parse
 from store_api.blobs import Octets
 from store_api.ingest.drafts import Arrived
 
@@ -21,13 +22,17 @@ MAX_RETURNED_OCTETS: Final = 4_194_304
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The message that a notification is about, and what its sender asked for."""
+    """The message that a notification is about, and what its sender asked for.
+
+    `traceparent`: the trace of the message, which its notifications belong to.
+    """
 
     reverse_path: str
     octets: Octets
     ret: Ret = ""
     envid: str = ""
     arrived: datetime = field(default_factory=lambda: datetime.now(UTC))
+    traceparent: str = ""
 
     def to_return(self, reports: Collection[RecipientReport]) -> tuple[bytes, bool]:
         """(octets, whether they are the whole message): that comes back with failures only (RFC 3461 §4.3)."""
@@ -57,7 +62,9 @@ def bounce(hostname: str, original: Original, reports: list[RecipientReport], id
         recipients=[original.reverse_path],
         smtputf8=not (told.is_ascii and original.reverse_path.isascii()),
     )
-    return Arrived(sent, delivery_status_notification(told), is_own=True)
+    trace = parse(original.traceparent)
+    field = trace.field() if trace else b""
+    return Arrived(sent, field + delivery_status_notification(told), is_own=True, traceparent=original.traceparent)
 
 
 def bounce_id(transmission_id: UUID) -> UUID:

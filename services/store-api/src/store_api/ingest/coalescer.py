@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotFound, OverQuota, Refused, StoreError, Unavailable
+from mail_runtime.tracing import trace_id
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.writing import WrittenBlob, write
 from store_api.db.engine import Database
@@ -130,6 +131,7 @@ class Coalescer:
                     await self._commit([waiting])
                 return
             _answer(batch, plans, stored)
+            log.info("stored", messages=len(groups), trace_ids=_trace_ids(batch))
             await self._committed(groups, stored)
             return
         raise Unavailable("the mailboxes are changing; try again later")
@@ -176,6 +178,12 @@ def _checked(group: Group, attempt: _Attempt) -> Plan:
             if room is not None and not room.takes(len(incoming.octets)):
                 return OverQuota("the mailbox is full: the account has no room left for this")
     return group
+
+
+def _trace_ids(batch: Sequence[Waiting]) -> list[str]:
+    """One line of the log for all of a batch: what it costs is spread over its messages."""
+    ids = (trace_id(waiting.request.traceparent) for waiting in batch if isinstance(waiting.request, Arrived))
+    return [found for found in ids if found is not None]
 
 
 def _answer(batch: Sequence[Waiting], plans: Sequence[Plan], stored: Sequence[list[Stored]]) -> None:

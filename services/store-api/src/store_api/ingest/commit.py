@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_runtime.tracing import trace_id
 from store_api.blobs.rows import insert_blobs
 from store_api.blobs.writing import WrittenBlob
 from store_api.db.engine import fetch
@@ -217,6 +218,7 @@ def _stored(incoming: Incoming, stored: Stored) -> Event:
     if incoming.outbound is not None:
         content["transmission_id"] = str(incoming.outbound.transmission_id)
         content["sender"] = incoming.outbound.reverse_path
+        content["trace_id"] = trace_id(incoming.outbound.traceparent)
     return Event("message.stored", content, stored.domain_id, stored.account_id)
 
 
@@ -228,5 +230,6 @@ def _queued(incoming: Incoming) -> Event:
         "sender": outbound.reverse_path,
         "recipients": list(outbound.recipients),
         "octets": len(incoming.octets),
+        "trace_id": trace_id(outbound.traceparent),
     }
     return Event("message.queued", content, outbound.domain_id, outbound.account_id)

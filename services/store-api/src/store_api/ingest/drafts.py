@@ -26,13 +26,17 @@ _NOTHING_ASKED: Final = DsnRequest()
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A transmission and its message. `is_own`: a bounce of this system, which may go anywhere."""
+    """A transmission and its message. `is_own`: a bounce of this system, which may go anywhere.
+
+    `traceparent`: the trace that it belongs to (`mail_runtime.tracing`), or empty.
+    """
 
     transmission: Transmission
     octets: Octets
     scanned: Scanned | None = None
     blob_id: UUID = field(default_factory=uuid7)
     is_own: bool = False
+    traceparent: str = ""
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ class Outbound:
     """The envelope of a message, and those of its recipients who are elsewhere.
 
     `account_id` and `domain_id`: whose mail it is, and whose suppression list counts. `dsn`: what was asked about
-    notifications, by recipient.
+    notifications, by recipient. `traceparent`: the trace that goes on when it is sent (`mail_runtime.tracing`).
     """
 
     transmission_id: UUID
@@ -47,6 +47,7 @@ class Outbound:
     ret: Ret = ""
     envid: str = ""
     dsn: Mapping[str, DsnRequest] = field(default_factory=dict)
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

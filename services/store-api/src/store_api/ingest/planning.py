@@ -119,7 +119,7 @@ async def _bounces(
     for place, told in reports.items():
         arrived = originals[place].arrived
         sent = arrived.transmission
-        original = Original(sent.reverse_path, arrived.octets, sent.ret, sent.envid)
+        original = Original(sent.reverse_path, arrived.octets, sent.ret, sent.envid, traceparent=arrived.traceparent)
         drafts[place] = Draft(bounce(rules.hostname, original, told, bounce_id(sent.id)), Sender())
     refused: list[Plan] = [()] * (max(drafts) + 1)
     resolved = await _route(connection, rules, drafts, refused, rooms)
@@ -167,6 +167,7 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
         rules.lifetime_s,
         rules.delay_notice_s,
         draft.domain_of(path),
+        traceparent=draft.arrived.traceparent,
     )
     if path:
         # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).

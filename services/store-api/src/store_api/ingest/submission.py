@@ -8,6 +8,7 @@ from uuid import UUID
 
 from mail_runtime.contracts.errors import NotFound, Refused, TooLarge
 from mail_runtime.contracts.store import Appended, AppendHeader, Transmission
+from mail_runtime.tracing import carried
 from store_api.blobs import Octets
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.drafts import Arrived
@@ -34,7 +35,7 @@ async def accept(coalescer: Coalescer, transmission: Transmission, octets: Octet
         raise Refused(f"5.5.3 a transmission has 1 to {MAX_RECIPIENTS} recipients")
     if any("\0" in address for address in (transmission.reverse_path, *transmission.recipients)):
         raise Refused("5.1.3 an address has no NUL")
-    await coalescer.accept(Arrived(transmission, octets))
+    await coalescer.accept(Arrived(transmission, octets, traceparent=carried()))
 
 
 async def append(

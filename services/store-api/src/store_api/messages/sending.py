@@ -18,6 +18,7 @@ from mail_proto.message.compose import has_bare_line_end, has_long_line, with_cr
 from mail_proto.message.headers import first_values, lines
 from mail_runtime.contracts.errors import Refused, StoreError, TooLarge
 from mail_runtime.contracts.store import AppendHeader, Transmission
+from mail_runtime.tracing import current
 from store_api.blobs import Octets
 from store_api.blobs.joining import joined
 from store_api.db.engine import Database, run
@@ -171,7 +172,9 @@ async def send(
 def _trace(outgoing: Outgoing, host: str) -> bytes:
     """Where it came in (RFC 5321 §4.4), without saying from which machine."""
     now = format_datetime(datetime.now(UTC))
-    return f"Received: by {host} with HTTP id {outgoing.transmission_id.hex};\r\n\t{now}\r\n".encode()
+    received = f"Received: by {host} with HTTP id {outgoing.transmission_id.hex};\r\n\t{now}\r\n".encode()
+    trace = current()
+    return received + trace.field() if trace else received
 
 
 async def _keep(

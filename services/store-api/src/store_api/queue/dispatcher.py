@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import Error as JetStreamError
 
+from mail_runtime import tracing
 from mail_runtime.bus import Bus, BusUnavailable
 from mail_runtime.contracts.errors import Unavailable
 from mail_runtime.contracts.store import Outcomes, RelayJob
@@ -33,6 +34,17 @@ DUPLICATE_WINDOW_S: Final = 120.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class Job(NamedTuple):
+    """What deliveries have in common that are published together."""
+
+    transmission_id: UUID
+    domain: str
+    sender_domain: str
+    attempts: int
+    published: int
+    traceparent: str | None
 
 
 class Dispatcher:
@@ -106,9 +118,9 @@ class Dispatcher:
         return len(due)
 
     async def _publish(self, jetstream: JetStreamContext, due: Sequence[Any]) -> None:
-        jobs: dict[tuple[UUID, str, str, int, int], list[UUID]] = {}
+        jobs: dict[Job, list[UUID]] = {}
         for row in due:
-            job = (row.transmission_id, row.domain, row.sender_domain, row.attempts, row.published)
+            job = Job(row.transmission_id, row.domain, row.sender_domain, row.attempts, row.published, row.traceparent)
             jobs.setdefault(job, []).append(row.id)
         published = await asyncio.gather(
             *(self._publish_job(jetstream, job, ids) for job, ids in jobs.items()), return_exceptions=True
@@ -117,17 +129,16 @@ class Dispatcher:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _publish_job(
-        self, jetstream: JetStreamContext, job: tuple[UUID, str, str, int, int], delivery_ids: list[UUID]
-    ) -> None:
-        transmission_id, domain, sender_domain, attempts, published = job
+    async def _publish_job(self, jetstream: JetStreamContext, job: Job, delivery_ids: list[UUID]) -> None:
         payload = _encode(
             RelayJob(
-                transmission_id=transmission_id,
-                domain=domain,
-                sender_domain=sender_domain,
+                transmission_id=job.transmission_id,
+                domain=job.domain,
+                sender_domain=job.sender_domain,
                 delivery_ids=delivery_ids,
             )
         )
-        headers = {"Nats-Msg-Id": f"{min(delivery_ids)}:{attempts}:{published}"}
+        headers = {"Nats-Msg-Id": f"{min(delivery_ids)}:{job.attempts}:{job.published}"}
+        if job.traceparent:
+            headers[tracing.HEADER] = job.traceparent
         await jetstream.publish(RELAY_LANE, payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)

@@ -53,6 +53,7 @@ WITH room AS (
 SELECT d.id, d.transmission_id, d.domain, d.attempts, d.published,
        (SELECT lower(substring(t.reverse_path FROM '[^@]*$')) FROM transmission t WHERE t.id = d.transmission_id)
            AS sender_domain,
+       (SELECT t.traceparent FROM transmission t WHERE t.id = d.transmission_id) AS traceparent,
        EXISTS (SELECT FROM suppression s
                WHERE s.domain_id = d.domain_id AND s.address = lower(d.recipient)) AS suppressed
 FROM (SELECT DISTINCT transmission_id, domain FROM first) AS chosen

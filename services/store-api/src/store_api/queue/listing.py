@@ -18,6 +18,7 @@ _LEASED: Final = "(d.lease IS NOT NULL AND d.lease_until > now())"
 _COLUMNS: Final = f"""
 d.id, d.domain_id, d.transmission_id, t.reverse_path AS sender, d.recipient, d.domain, d.attempts,
 d.last_reply, d.last_status, d.last_remote, d.next_attempt_at, d.expires_at, d.ended_at, t.created_at, t.octets,
+substring(t.traceparent FROM 4 FOR 32) AS trace_id,
 CASE WHEN d.state <> 'queued' THEN d.state WHEN {_LEASED} THEN 'sending'
      WHEN d.attempts > 0 THEN 'deferred' ELSE 'queued' END AS state
 """

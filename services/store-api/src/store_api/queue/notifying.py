@@ -48,5 +48,5 @@ async def notification(
     async with database.transaction() as connection:
         place = await transmission_place(connection, row.transmission_id)
     async with loaded(blobs, place) as octets:
-        original = Original(row.reverse_path, octets, row.ret, row.envid, row.created_at)
+        original = Original(row.reverse_path, octets, row.ret, row.envid, row.created_at, row.traceparent or "")
         return bounce(rules.hostname, original, list(reports), uuid7())

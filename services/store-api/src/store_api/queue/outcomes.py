@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
+from mail_runtime.tracing import trace_id
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.events.outbox import Event, record
@@ -26,7 +27,7 @@ MAX_REPLY_LENGTH: Final = 2000
 
 _READ: Final = """
 SELECT d.id, d.recipient, d.domain, d.attempts, d.expires_at, d.lease, d.account_id, d.domain_id, d.notify, d.orcpt,
-       t.id AS transmission_id, t.reverse_path, t.octets, t.ret, t.envid, t.created_at,
+       t.id AS transmission_id, t.reverse_path, t.octets, t.ret, t.envid, t.created_at, t.traceparent,
        r.retry_first_s, r.retry_longest_s, coalesce(r.defer_permanent, false) AS defer_permanent,
        EXISTS (SELECT 1 FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.lease = :lease) AS recorded
 FROM delivery d JOIN transmission t ON t.id = d.transmission_id LEFT JOIN remote_domain r ON r.name = d.domain
@@ -138,6 +139,7 @@ def _event(ended: Ended) -> Event:
         "status": outcome.status,
         "reply": outcome.reply,
         "tls": outcome.tls,
+        "trace_id": trace_id(row.traceparent or ""),
     }
     if ended.next_attempt_at is not None:
         content["next_attempt_at"] = ended.next_attempt_at.isoformat()

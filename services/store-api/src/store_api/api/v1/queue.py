@@ -41,6 +41,10 @@ class Delivery(BaseModel):
     last_status: str = Field(examples=["4.7.1"])
     last_remote: str = Field(examples=["mx.elsewhere.test"])
     octets: int = Field(examples=[8123])
+    trace_id: str | None = Field(
+        examples=["0af7651916cd43dd8448eb211c80319c"],
+        description="in `X-Postroom-Trace` of the message and in all logs about it",
+    )
     created_at: datetime
     next_attempt_at: datetime
     expires_at: datetime
