@@ -10,7 +10,7 @@ COMPOSE ?= docker compose
 export S3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test test-fast lint fix bench-deliver bench-store bench-blobs bench-mime \
+.PHONY: help install run demo migrate test test-fast lint fix bench-smtp bench-store bench-blobs bench-mime \
 	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check kubernetes-check clean
 
 help: ## list what there is
@@ -57,8 +57,8 @@ fix: $(STAMP) ## let the tools repair style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-deliver: $(STAMP) ## measure messages per second from SMTP until they are visible in IMAP
-	$(BIN)/python bench/deliver.py
+bench-smtp: $(STAMP) ## measure SMTP in until mail is visible in IMAP, beside Debian's Postfix and Dovecot where installed
+	$(BIN)/python -m bench.smtp $(ARGS)
 
 bench-store: $(STAMP) ## measure the store over HTTP against its goals (S3=1: bodies in a real S3 server)
 	$(BIN)/python -m bench.store $(if $(filter-out 0,$(S3)),--s3) $(ARGS)

@@ -1,4 +1,4 @@
-"""Dovecot as Debian packages it, in a directory of its own: what figures of POP3 and IMAP are compared with."""
+"""Dovecot as Debian packages it, in a directory of its own: what figures of POP3, IMAP and SMTP are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ START_TIMEOUT_S: Final = 20.0
 
 # Everything not said here is the package's default: processes per connection, Maildir, its index and cache files.
 _CONFIG: Final = """
-protocols = {protocol}
+protocols = {protocols}
 listen = 127.0.0.1
 base_dir = {root}/run
 state_dir = {root}/state
@@ -29,6 +29,7 @@ ssl = no
 disable_plaintext_auth = no
 auth_mechanisms = plain
 auth_cache_size = 10M
+postmaster_address = postmaster@localhost
 mail_location = maildir:{root}/mail/%u
 passdb {{
   driver = passwd-file
@@ -47,15 +48,17 @@ service {protocol}-login {{
     port = 0
   }}
 }}
+{lmtp_service}
 {privileges}
 """
+_LMTP: Final = "service lmtp {{\n  unix_listener {root}/lmtp {{\n    mode = 0666\n  }}\n}}"
 
 _OWN_USER: Final = "default_login_user = {user}\ndefault_internal_user = {user}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dovecot:
-    """A running one. `root` holds all that is its own."""
+    """A running one. `root` holds all that is its own, the socket `lmtp` too; `port` is for the protocol asked for."""
 
     root: Path
     port: int
@@ -84,9 +87,16 @@ def program() -> str | None:
 
 @contextmanager
 def running(
-    root: Path, users: Sequence[str], password: str, scheme: str, *, protocol: str = "pop3", reuses_login: bool
+    root: Path,
+    users: Sequence[str],
+    password: str,
+    scheme: str,
+    *,
+    protocol: str = "pop3",
+    reuses_login: bool,
+    takes_mail: bool = False,
 ) -> Iterator[Dovecot]:
-    """Run it while the block runs. `reuses_login`: its "high-performance" login processes.
+    """Run it while the block runs. `reuses_login`: its "high-performance" login processes; `takes_mail`: LMTP too.
 
     Raises RuntimeError: it doesn't start.
     """
@@ -106,6 +116,8 @@ def running(
         _CONFIG.format(
             root=root,
             protocol=protocol,
+            protocols=f"{protocol} lmtp" if takes_mail else protocol,
+            lmtp_service=_LMTP.format(root=root) if takes_mail else "",
             scheme=scheme,
             uid=owner.pw_uid,
             gid=owner.pw_gid,

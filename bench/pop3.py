@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-import asyncpg
 import psutil
 from bench import dovecot
+from bench.indexing import indexed
 from rich.console import Console
 from rich.table import Table
 
@@ -39,13 +39,7 @@ from mail_testkit.running import RunningPostroom, run_postroom, temporary_direct
 
 CLIENTS: Final = 20
 TIMEOUT_S: Final = 120.0
-INDEX_TIMEOUT_S: Final = 300.0
 RATIOS: Final = {"messages": 0.5, "cycles": 1.0}
-
-_NOT_INDEXED: Final = """
-SELECT EXISTS (SELECT 1 FROM message m WHERE NOT EXISTS (
-    SELECT 1 FROM message_field f WHERE f.account_id = m.account_id AND f.blob_id = m.blob_id))
-"""
 
 
 class Client:
@@ -166,18 +160,7 @@ def fill_postroom(postroom: RunningPostroom, users: Sequence[User], letters: Seq
                 await store.accept(Transmission(id=uuid4(), reverse_path="", recipients=recipients), letter)
 
     asyncio.run(fill())
-    asyncio.run(_indexed(postroom.database_url))
-
-
-async def _indexed(database_url: str) -> None:
-    """Return once every message is in the index. Raises TimeoutError."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        async with asyncio.timeout(INDEX_TIMEOUT_S):
-            while await connection.fetchval(_NOT_INDEXED):  # noqa: ASYNC110 - another process does it
-                await asyncio.sleep(0.2)
-    finally:
-        await connection.close()
+    asyncio.run(indexed(postroom.database_url))
 
 
 def servers(stack: ExitStack, users: Sequence[User], postroom: RunningPostroom) -> Iterator[Server]:
