@@ -58,7 +58,8 @@ async def test_the_store_tells_them(postroom: RunningPostroom) -> None:
         while True:
             async with aiohttp.request("GET", url) as response:
                 text = await response.text()
-            if 'postroom_relay_jobs{state="waiting"}' in text:
+            wanted = ('relay_jobs{state="waiting"}', 'jetstream_lag{consumer="indexer",stream="EVENTS"}')
+            if all(f"postroom_{metric}" in text for metric in wanted):
                 break
             await asyncio.sleep(0.1)
     for name in ("postroom_queue_due", "postroom_queue_oldest_due_seconds", "postroom_events_waiting"):

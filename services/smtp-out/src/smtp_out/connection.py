@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Self
@@ -25,12 +26,15 @@ from mail_proto.smtp.client_actions import (
     Verdict,
 )
 from mail_proto.smtp.client_replies import Reply, ReplyFault, ReplyReader
+from smtp_out.metrics import COMMANDS
 from smtp_out.tls import OPPORTUNISTIC, TlsDemand, TlsFailed, TlsState, checked, context_for, failed
 
 CONNECT_TIMEOUT_S: Final = 30.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
 BLOCK_OCTETS: Final = 65_536
+# RFC 5321 §4.2.1: the first digit of a reply. ReplyReader gives no others.
+_CLASSES: Final = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 
 class NotConnected(Exception):
@@ -61,6 +65,7 @@ class Connection:
         self.target = target
         self.tls: TlsState | None = None
         self.messages = 0
+        self._asked_at = 0.0
         self._reader, self._writer = reader, writer
         self._session = ClientSession(target.manner, secure=target.implicit_tls)
         self._replies = ReplyReader()
@@ -131,14 +136,18 @@ class Connection:
         session = self._session
         try:
             while not isinstance(action, Close | Idle):
+                self._asked_at = time.perf_counter()
                 action = await self._do(action, message)
         except TimeoutError:
+            self._waited_for("lost")
             session.lost(f"timed out in state {session.state.name}")
         except ReplyFault as fault:
+            self._waited_for("lost")
             if session.state is State.STARTTLS:
                 raise TlsFailed("the server spoke before the handshake") from fault
             session.lost(str(fault), "4.5.0")
         except (OSError, EOFError) as error:
+            self._waited_for("lost")
             if session.state is State.EHLO and session.secure and not self.target.implicit_tls:
                 # With TLS 1.3 a server that doesn't like the handshake says so after it.
                 raise failed(error) from error
@@ -149,11 +158,11 @@ class Connection:
             case Send(octets, timeout_s):
                 if octets:
                     await self._write(octets)
-                return self._session.receive(await self._reply(timeout_s))
+                return self._session.receive(await self._answer(timeout_s))
             case SendMessage(timeout_s):
                 for start in range(0, len(message), BLOCK_OCTETS):
                     await self._write(message[start : start + BLOCK_OCTETS])
-                return self._session.receive(await self._reply(timeout_s))
+                return self._session.receive(await self._answer(timeout_s))
             case StartTls():
                 await self._start_tls()
                 return self._session.secured()
@@ -162,6 +171,14 @@ class Connection:
         async with asyncio.timeout(BLOCK_TIMEOUT_S):
             self._writer.write(octets)
             await self._writer.drain()
+
+    async def _answer(self, timeout_s: float) -> Reply:
+        reply = await self._reply(timeout_s)
+        self._waited_for(_CLASSES[reply.code // 100])
+        return reply
+
+    def _waited_for(self, outcome: str) -> None:
+        COMMANDS.labels(self._session.state.name, outcome).observe(time.perf_counter() - self._asked_at)
 
     async def _reply(self, timeout_s: float) -> Reply:
         async with asyncio.timeout(timeout_s):

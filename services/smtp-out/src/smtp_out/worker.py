@@ -23,7 +23,7 @@ from mail_runtime.contracts.errors import Conflict, NotFound, StoreError, Unavai
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcome, Outcomes, RelayJob
 from smtp_out.attempt import Sender, about_all
 from smtp_out.destinations import Destinations, Visit
-from smtp_out.metrics import BUSY, DELIVERIES, RUNNING
+from smtp_out.metrics import BUSY, RUNNING, count
 from smtp_out.pace import Busy
 from smtp_out.plans import Plan, Planner
 
@@ -146,7 +146,7 @@ class Worker:
                     await self._store.report(Outcomes(lease=lease, outcomes=interrupted))
             raise
         for outcome in outcomes:
-            DELIVERIES.labels(outcome.result).inc()
+            count(job.domain, outcome.result)
             log.info(
                 "delivery_ended",
                 delivery_id=str(outcome.delivery_id),

@@ -6,17 +6,21 @@ All replicas see the same queue: take the greatest of them, never their sum.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 import nats.errors
 import structlog
 from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
 from prometheus_client import Gauge
 
 from mail_runtime.bus import Bus, BusUnavailable
 from mail_runtime.contracts.errors import Unavailable
+from mail_runtime.contracts.events import EVENTS_STREAM
 from mail_runtime.contracts.subjects import RELAY_CONSUMER, RELAY_STREAM
 from store_api.db.engine import Database, run
+from store_api.search.indexer import CONSUMER as INDEXER
 
 log = structlog.get_logger()
 
@@ -46,6 +50,13 @@ WEBHOOKS: Final = Gauge(
 JOBS: Final = Gauge(
     "postroom_relay_jobs", "Jobs in JetStream, by whether a relay has them", ["state"], multiprocess_mode="livemax"
 )
+LAG: Final = Gauge(
+    "postroom_jetstream_lag",
+    "Messages that a consumer of JetStream hasn't done with: relay jobs, events that search waits for",
+    ["stream", "consumer"],
+    multiprocess_mode="livemax",
+)
+CONSUMERS: Final = ((RELAY_STREAM, RELAY_CONSUMER), (EVENTS_STREAM, INDEXER))
 
 # `next_attempt_at`, not `publish_after`: that a job was published doesn't mean that anyone works on it.
 _WAITING: Final = """
@@ -78,9 +89,15 @@ async def measure(database: Database) -> None:
 
 async def measure_jobs(bus: Bus) -> None:
     """Set the gauges of what JetStream has. Raises BusUnavailable, JetStreamError, nats.errors.Error."""
-    info = await bus.jetstream().consumer_info(RELAY_STREAM, RELAY_CONSUMER)
-    JOBS.labels("waiting").set(info.num_pending or 0)
-    JOBS.labels("under_way").set(info.num_ack_pending or 0)
+    jetstream = bus.jetstream()
+    for stream, consumer in CONSUMERS:
+        with contextlib.suppress(NotFoundError):  # it has never run
+            info = await jetstream.consumer_info(stream, consumer)
+            waiting, under_way = info.num_pending or 0, info.num_ack_pending or 0
+            LAG.labels(stream, consumer).set(waiting + under_way)
+            if stream == RELAY_STREAM:
+                JOBS.labels("waiting").set(waiting)
+                JOBS.labels("under_way").set(under_way)
 
 
 async def keep_measuring(database: Database, bus: Bus) -> None:
