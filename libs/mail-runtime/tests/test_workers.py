@@ -23,8 +23,8 @@ async def ready():
     raise RuntimeError(str(os.getpid()))
 
 async def serve(stopping):
-    async with admin_server("127.0.0.1", int(sys.argv[1]), ready):
-        await stopping.wait()
+    async with admin_server("127.0.0.1", int(sys.argv[1]), ready) as health:
+        await health.open_until(stopping)
 
 run_service("example", serve)
 """
@@ -50,7 +50,8 @@ async def seen(port: int) -> int | None:
     url = f"http://127.0.0.1:{port}/readyz"
     try:
         async with aiohttp.request("GET", url, headers={"Connection": "close"}) as response:
-            return int((await response.text()).rpartition(" ")[2])
+            said = (await response.text()).rpartition(" ")[2].strip()
+            return int(said) if said.isdecimal() else None
     except aiohttp.ClientError:
         return None
 

@@ -99,6 +99,10 @@ class RunningPostroom:
         """Where the service tells of its health and metrics."""
         return f"http://{self.host}:{self._supervised(name).program.environ['POSTROOM_ADMIN_PORT']}"
 
+    def environ(self, name: str) -> dict[str, str]:
+        """Settings of a service, to start another replica with."""
+        return dict(self._supervised(name).program.environ)
+
     def log(self, name: str) -> str:
         """What the process has written so far."""
         return self._supervised(name).log.read_text(errors="replace")

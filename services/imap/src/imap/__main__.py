@@ -26,8 +26,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
         shared = Shared(settings, store, contents, Watches(bus), Views(store))
-        async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
-            await stopping.wait()
+        async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
+            await health.open_until(stopping)
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         shared = Shared(settings, store, locks)
         keeping = asyncio.create_task(keep_running("maildrop-locks", locks.run), name="maildrop-locks")
         try:
-            async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
-                await stopping.wait()
+            async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
+                await health.open_until(stopping)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)

@@ -29,8 +29,8 @@ async def run(settings: Settings, allowed: PolicySettings, stopping: asyncio.Eve
         recipients = Recipients(store)
         watch_directory(bus, recipients)
         shared = Shared(settings, store, recipients, policy.screen)
-        async with serve(settings, shared), admin_server(settings.bind, settings.admin_port, store.ready):
-            await stopping.wait()
+        async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
+            await health.open_until(stopping)
 
 
 def main() -> None:

@@ -44,10 +44,11 @@ async def run(settings: Settings, table: Table, logins: dict[str, Login], stoppi
                 raise BusUnavailable("not connected to NATS")
             await store.ready()
 
-        async with admin_server(settings.bind, settings.admin_port, ready):
+        async with admin_server(settings.bind, settings.admin_port, ready) as health:
             sender = Sender(planner, TlsPolicies(names, sts), reports)
             worker = Worker(store, planner, destinations, sender, settings.lease_s)
             async with asyncio.TaskGroup() as group:
+                group.create_task(health.open_until(stopping))
                 group.create_task(reports.run(stopping))
                 group.create_task(Consumer(bus, worker, settings.concurrency).run(stopping))
 

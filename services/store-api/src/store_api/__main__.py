@@ -17,7 +17,7 @@ from mail_runtime import logs
 from mail_runtime.background import keep_running
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.errors import Unavailable
-from mail_runtime.health import admin_server
+from mail_runtime.health import Health, admin_server
 from mail_runtime.lifecycle import run_service, settle_memory
 from mail_runtime.settings import settings_or_exit
 from mail_runtime.workers import is_worker
@@ -96,7 +96,7 @@ def _background(store: Store) -> dict[str, Callable[[], Awaitable[None]]]:
     }
 
 
-async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[socket.socket]) -> None:
+async def _serve_until(stopping: asyncio.Event, health: Health, store: Store, listeners: list[socket.socket]) -> None:
     await _prepare(store)
     server = _Server(
         uvicorn.Config(
@@ -118,7 +118,7 @@ async def _serve_until(stopping: asyncio.Event, store: Store, listeners: list[so
             group.create_task(keep_running(name, work), name=name) for name, work in _background(store).items()
         ]
         serving = group.create_task(server.serve(sockets=listeners), name="http")
-        await stopping.wait()
+        await health.open_until(stopping)
         store.streams.close()
         server.should_exit = True
         await serving
@@ -130,8 +130,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set; requests under way are finished."""
     ports = [settings.port, settings.public_port] if settings.public_port else [settings.port]
     listeners = [socket.create_server((settings.bind, port), backlog=BACKLOG, reuse_port=is_worker()) for port in ports]
-    async with _opened(settings) as store, admin_server(settings.bind, settings.admin_port, store.ready):
-        serving = asyncio.create_task(_serve_until(stopping, store, listeners), name="serve")
+    async with _opened(settings) as store, admin_server(settings.bind, settings.admin_port, store.ready) as health:
+        serving = asyncio.create_task(_serve_until(stopping, health, store, listeners), name="serve")
         waiting = asyncio.create_task(stopping.wait(), name="stopping")
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
