@@ -139,9 +139,10 @@ class StoreClient:
 
     # mailboxes
 
-    async def mailboxes(self, account_id: UUID) -> list[wire.Mailbox]:
-        """All mailboxes of the account, INBOX first, then by name."""
-        return await self._ask("GET", f"/accounts/{account_id}/mailboxes", None, list[wire.Mailbox])
+    async def mailboxes(self, account_id: UUID, *, elsewhere: bool = False) -> list[wire.Mailbox]:
+        """All mailboxes of the account, INBOX first, then by name; `elsewhere`: and those of others that it may use."""
+        path = f"/accounts/{account_id}/mailboxes" + ("?elsewhere=1" if elsewhere else "")
+        return await self._ask("GET", path, None, list[wire.Mailbox])
 
     async def create_mailbox(self, account_id: UUID, name: str, special_use: str | None = None) -> wire.Mailbox:
         """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name or use."""
@@ -185,20 +186,42 @@ class StoreClient:
         """`columns` as lists. Raises NotFound."""
         return changes_of(await self.columns(account_id, mailbox_id, since))
 
+    async def rights(self, account_id: UUID, mailbox_id: UUID) -> list[wire.AclEntry]:
+        """Who may do what in a mailbox, its owner first. Raises NotFound, NotPermitted."""
+        return await self._ask(
+            "GET", f"/accounts/{account_id}/mailboxes/{mailbox_id}/rights", None, list[wire.AclEntry]
+        )
+
+    async def set_rights(self, account_id: UUID, mailbox_id: UUID, change: wire.SetRights) -> None:
+        """Raises NotFound, NotPermitted. Refused: nobody here has that identifier, or it is the owner's."""
+        await self._call("POST", f"/accounts/{account_id}/mailboxes/{mailbox_id}/rights", _encode(change))
+
     async def append(
-        self, account_id: UUID, mailbox_id: UUID, header: wire.AppendHeader, message: bytes
+        self,
+        account_id: UUID,
+        mailbox_id: UUID,
+        header: wire.AppendHeader,
+        message: bytes,
+        *,
+        elsewhere: bool = False,
     ) -> wire.Appended:
-        """Returns after commit. Raises NotFound, TooLarge."""
+        """Returns after commit. `elsewhere`: the mailbox is another's. Raises NotFound, NotPermitted, TooLarge."""
         body = framing.pack_envelope(_encode(header), message)
-        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages"
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages" + ("?elsewhere=1" if elsewhere else "")
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
 
     async def append_all(
-        self, account_id: UUID, mailbox_id: UUID, headers: list[wire.AppendHeader], messages: list[bytes]
+        self,
+        account_id: UUID,
+        mailbox_id: UUID,
+        headers: list[wire.AppendHeader],
+        messages: list[bytes],
+        *,
+        elsewhere: bool = False,
     ) -> list[wire.Appended]:
-        """Several, all or none; returns after commit. Raises NotFound, TooLarge: all together, OverQuota."""
+        """Several, all or none; returns after commit. Raises as `append`; TooLarge: all together. OverQuota."""
         body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
-        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/message-sets"
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/message-sets" + ("?elsewhere=1" if elsewhere else "")
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=list[wire.Appended])
 
     async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:

@@ -23,6 +23,10 @@ class TooManyLogins(StoreError):
         self.retry_after_s = retry_after_s
 
 
+class NotPermitted(StoreError):
+    """The mailbox is another's, and the account lacks the right: NO [NOPERM] (RFC 4314 §4, RFC 5530 §3)."""
+
+
 class NotFound(StoreError):
     """The mailbox, message or account isn't there (any more)."""
 
@@ -50,6 +54,7 @@ class OverQuota(StoreError):
 # HTTP status on the internal interface ↔ error; anything else is Unavailable.
 STATUS_OF: dict[type[StoreError], int] = {
     AuthenticationFailed: 401,
+    NotPermitted: 403,
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,

@@ -93,3 +93,5 @@ async def mark_deleted(connection: AsyncConnection, account: Any) -> None:
     await run(connection, "DELETE FROM alias_target WHERE target = :address", address=account.address)
     for table in ("api_token", "app_password", "webhook"):
         await run(connection, f"DELETE FROM {table} WHERE account_id = :id", id=account.id)
+    # Whoever gets the address next doesn't get the rights; what it shared isn't seen any more (`mailboxes.reaching`).
+    await run(connection, "DELETE FROM mailbox_right WHERE subject_id = :id", id=account.id)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_runtime.contracts.errors import NotFound, NotPermitted
 from mail_runtime.tracing import trace_id
 from store_api.blobs.rows import insert_blobs
 from store_api.blobs.writing import WrittenBlob
@@ -18,6 +19,8 @@ from store_api.ingest import threads
 from store_api.ingest.envelopes import insert_deliveries, insert_transmissions
 from store_api.ingest.incoming import Group, Incoming, Scanned, Stored, Target, scan
 from store_api.mailboxes.quota import Room, lock_room
+from store_api.mailboxes.reaching import reach
+from store_api.mailboxes.rights import Right
 
 
 class PlanChanged(Exception):
@@ -154,11 +157,24 @@ async def _lock(connection: AsyncConnection, rows: Sequence[Row]) -> None:
         mailboxes=[mailbox_id for _, mailbox_id in wanted],
     )
     gone = frozenset(mailbox_id for _, mailbox_id in wanted) - {row.id for row in locked}
+    gone |= await _forbidden(connection, rows)
     account_ids = {account_id for account_id, _ in wanted}
     rooms = await lock_room(connection, account_ids)
     fits = [rooms[target.account_id].takes(len(incoming.octets)) for _, incoming, target in rows if not gone]
     if gone or not all(fits):
         raise PlanChanged(await lock_room(connection, account_ids), gone)
+
+
+async def _forbidden(connection: AsyncConnection, rows: Sequence[Row]) -> frozenset[UUID]:
+    """Others' mailboxes that lost their inserter's right meanwhile; it is looked at under their locks."""
+    inserted = {(target.inserter_id, target.mailbox_id) for _, _, target in rows if target.inserter_id is not None}
+    forbidden = set()
+    for inserter_id, mailbox_id in inserted:
+        try:
+            await reach(connection, inserter_id, mailbox_id, Right.INSERT)
+        except (NotFound, NotPermitted):
+            forbidden.add(mailbox_id)
+    return frozenset(forbidden)
 
 
 async def _without_repeated(connection: AsyncConnection, rows: list[Row], results: list[list[Stored]]) -> list[Row]:

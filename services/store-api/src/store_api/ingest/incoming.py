@@ -20,12 +20,13 @@ from store_api.ingest.threads import references
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A mailbox that the message goes into."""
+    """A mailbox that the message goes into. `inserter_id`: who puts it there, where that isn't the owner."""
 
     account_id: UUID
     mailbox_id: UUID
     flags: tuple[str, ...] = ()
     internal_date: int = field(default_factory=lambda: int(time.time()))
+    inserter_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

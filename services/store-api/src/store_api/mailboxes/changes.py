@@ -7,12 +7,16 @@ from sys import byteorder
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Changes, Columns
 from mail_runtime.contracts.store.columns import changes_of
 from mail_runtime.contracts.store.uids import compact
 from store_api.db.engine import Database, run
 from store_api.mailboxes.kept import KeptMailboxes, patched
+from store_api.mailboxes.reaching import reach
+from store_api.mailboxes.rights import Right
 from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
 # The words of contracts.store.Columns, joined by the database: 100,000 rows become one value, not as many objects.
@@ -69,8 +73,27 @@ async def columns(
 ) -> Columns:
     """What changed after modseq `since`; the whole mailbox for 0, and when tombstones after it are gone already.
 
-    `kept` saves reading whole mailboxes anew. Raises NotFound.
+    `kept` saves reading whole mailboxes anew. Of another's mailbox it takes the right `r`. Raises NotFound,
+    NotPermitted.
     """
+    try:
+        return await _columns(database, account_id, mailbox_id, since, with_objects=with_objects, kept=kept)
+    except NotFound:
+        async with database.transaction() as connection:
+            there = await reach(connection, account_id, mailbox_id, Right.READ)
+    found = await _columns(database, there.owner_id, mailbox_id, since, with_objects=with_objects, kept=kept)
+    return msgspec.structs.replace(found, mailbox=there.shown(found.mailbox))
+
+
+async def _columns(
+    database: Database,
+    account_id: UUID,
+    mailbox_id: UUID,
+    since: int,
+    *,
+    with_objects: bool,
+    kept: KeptMailboxes | None,
+) -> Columns:
     if kept is None or since > 0 or with_objects:
         return await _read(database, account_id, mailbox_id, since, with_objects=with_objects)
     whole: Columns | None = None

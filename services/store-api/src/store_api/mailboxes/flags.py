@@ -9,12 +9,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import Refused
+from mail_runtime.contracts.errors import NotPermitted, Refused
 from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
 from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
 from store_api.mailboxes.changing import changing
-from store_api.mailboxes.rows import count, lock
+from store_api.mailboxes.reaching import hold
+from store_api.mailboxes.rights import ALL_RIGHTS, CHANGING, MAY_CHANGE, Right, changeable
+from store_api.mailboxes.rows import count
 from store_api.mailboxes.uidsets import RANGES, ranges
 
 SYSTEM_FLAGS: Final = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")}
@@ -52,6 +54,9 @@ _NEW_FLAGS: Final = {
     "replace": "CAST(:flags AS text[])",
 }
 
+# … by somebody who may not change all: those stay.
+_REPLACE_SOME: Final = f"ARRAY(SELECT x FROM unnest(flags) AS x WHERE NOT ({MAY_CHANGE})) || CAST(:flags AS text[])"
+
 # No flag is there twice.
 _DIFFERS: Final = {
     "add": "cardinality(candidate.new) > cardinality(candidate.old)",
@@ -88,33 +93,44 @@ async def store_flags(
 ) -> FlagsStored:
     """Change the flags of those messages that are there.
 
-    Raises NotFound: the mailbox. Refused: not a flag, too many, or not a set of uids; nothing was changed.
+    Raises NotFound: the mailbox. NotPermitted: it is another's, and none of these flags may be changed there.
+    Refused: not a flag, too many, or not a set of uids; nothing was changed.
     """
     async with changing(database, notifier) as (connection, changed):
-        mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
-        stored = await store_flags_locked(connection, account_id, mailbox, change)
-        if stored.modseq != mailbox.highest_modseq:
-            changed.note(account_id, mailbox_id, stored.modseq)
+        held = (await hold(connection, account_id, {mailbox_id: Right.READ}))[mailbox_id]
+        stored = await store_flags_locked(connection, held.owner_id, held.mailbox, change, held.rights)
+        if stored.modseq != held.mailbox.highest_modseq:
+            changed.note(held.owner_id, mailbox_id, stored.modseq)
     return stored
 
 
 async def store_flags_locked(
-    connection: AsyncConnection, account_id: UUID, mailbox: Mailbox, change: StoreFlags
+    connection: AsyncConnection,
+    account_id: UUID,
+    mailbox: Mailbox,
+    change: StoreFlags,
+    rights: Right = ALL_RIGHTS,
 ) -> FlagsStored:
     """In a mailbox that the transaction has locked. What changes nothing takes no modseq.
 
-    Raises Refused: not a flag, too many, or not a set of uids; the transaction must not commit.
+    Flags that `rights` don't let change stay as they are (RFC 4314 §4, STORE). Raises NotPermitted: none could.
+    Refused: not a flag, too many, or not a set of uids; the transaction must not commit.
     """
     modseq = mailbox.highest_modseq + 1
     flags = canonical_flags(change.flags)
     values: dict[str, Any] = ranges(change.uids)
+    new, differs = _NEW_FLAGS[change.operation], _DIFFERS[change.operation]
+    if rights & CHANGING != CHANGING:
+        flags = _permitted(flags, change.operation, rights)
+        if change.operation == "replace":
+            new, values["rights"] = _REPLACE_SOME, int(rights)
     if change.operation != "remove":
         values["flags"] = flags
     if change.operation != "replace":
         values["lowered"] = [flag.lower() for flag in flags]
     [row] = await fetch(
         connection,
-        _STORE.format(new=_NEW_FLAGS[change.operation], differs=_DIFFERS[change.operation]),
+        _STORE.format(new=new, differs=differs),
         account_id=account_id,
         mailbox_id=mailbox.id,
         modseq=modseq,
@@ -128,3 +144,11 @@ async def store_flags_locked(
         return FlagsStored(modseq=mailbox.highest_modseq, modified=modified)
     await count(connection, account_id, mailbox.id, modseq, unseen=int(row.unseen))
     return FlagsStored(modseq=modseq, modified=modified)
+
+
+def _permitted(flags: list[str], operation: str, rights: Right) -> list[str]:
+    """Those that may be changed. Raises NotPermitted: none of them, or nothing at all."""
+    found = changeable(flags, rights)
+    if not found and (flags or not rights & CHANGING or operation != "replace"):
+        raise NotPermitted("none of these flags may be changed here")
+    return found

@@ -1,4 +1,4 @@
-"""Mailboxes of an account: list, create, delete, subscribe (RFC 9051 §6.3).
+"""Mailboxes of an account: list, create, delete, subscribe (RFC 9051 §6.3); those of others as its rights allow.
 
 A name that only has inferiors needs no mailbox: it is \\NonExistent. UIDVALIDITY comes from one sequence, so that no
 two mailboxes ever have the same one, whatever their names are.
@@ -14,20 +14,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict, NotFound, Refused
 from mail_runtime.contracts.store import CreateMailbox, Expunge, Mailbox, Subscribe
+from mail_runtime.contracts.store.sharing import is_elsewhere
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.events.notifier import Notifier
 from store_api.mailboxes.changing import changing, lock_list
+from store_api.mailboxes.elsewhere import list_elsewhere, place_for, subscribe_elsewhere, subscriptions_elsewhere
 from store_api.mailboxes.moving import expunge_locked
 from store_api.mailboxes.names import INBOX, canonical, checked_use, superiors
-from store_api.mailboxes.rows import COLUMNS, lock, to_mailbox
+from store_api.mailboxes.reaching import hold, owner_of, reach
+from store_api.mailboxes.rights import Right
+from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
 # Ours: listing them all stays quick.
 MAX_MAILBOXES: Final = 5000
 
 
-async def list_mailboxes(database: Database, account_id: UUID) -> list[Mailbox]:
-    """All of the account, INBOX first, then by name."""
+async def list_mailboxes(database: Database, account_id: UUID, *, elsewhere: bool = False) -> list[Mailbox]:
+    """All of the account, INBOX first, then by name; `elsewhere`: and those of others that it may know of.
+
+    An own mailbox hides another's of the same name, which it may have had before there were others'.
+    """
     async with database.transaction() as connection:
         rows = await run(
             connection,
@@ -35,7 +42,11 @@ async def list_mailboxes(database: Database, account_id: UUID) -> list[Mailbox]:
             " ORDER BY name <> 'INBOX', name COLLATE \"C\"",
             account_id=account_id,
         )
-        return [to_mailbox(row) for row in rows]
+        found = [to_mailbox(row) for row in rows]
+        if elsewhere:
+            names = {mailbox.name for mailbox in found}
+            found += [one for one in await list_elsewhere(connection, account_id) if one.name not in names]
+        return found
 
 
 async def read_mailbox(connection: AsyncConnection, account_id: UUID, mailbox_id: UUID) -> Mailbox:
@@ -56,9 +67,11 @@ async def read_mailbox(connection: AsyncConnection, account_id: UUID, mailbox_id
 async def create_mailbox(database: Database, notifier: Notifier, account_id: UUID, wanted: CreateMailbox) -> Mailbox:
     """Create it and its missing superiors. Raises Conflict: the name exists, or another mailbox has that special use.
 
-    Refused: a bad name or use, or too many mailboxes. NotFound: no account.
+    Refused: a bad name or use, or too many mailboxes. NotFound: no account. NotPermitted: it would be another's.
     """
     name, use = canonical(wanted.name), checked_use(wanted.special_use)
+    if is_elsewhere(name):
+        return await _create_elsewhere(database, notifier, account_id, name, use)
     async with changing(database, notifier) as (connection, changed):
         await lock_list(connection, account_id)
         known = await run(connection, "SELECT 1 FROM account WHERE id = :id", id=account_id)
@@ -69,6 +82,34 @@ async def create_mailbox(database: Database, notifier: Notifier, account_id: UUI
         mailbox_id = await create_locked(connection, account_id, name, use)
         changed.lists.add(account_id)
         return await read_mailbox(connection, account_id, mailbox_id)
+
+
+async def _create_elsewhere(
+    database: Database, notifier: Notifier, account_id: UUID, name: str, use: str | None
+) -> Mailbox:
+    """In the account of another, whose it will be. Raises as `create_mailbox`."""
+    if use is not None:
+        raise Refused("only the owner says what a mailbox is for")
+    async with changing(database, notifier) as (connection, changed):
+        place = await place_for(connection, account_id, name)
+        await lock_list(connection, place.owner_id)
+        place = await place_for(connection, account_id, name)  # as it is under the lock
+        mailbox_id = await create_locked(connection, place.owner_id, place.name)
+        changed.lists |= {account_id, place.owner_id}
+        reached = await reach(connection, account_id, mailbox_id, Right.CREATE)
+        return reached.shown(await read_mailbox(connection, place.owner_id, mailbox_id))
+
+
+# A new mailbox is shared as the one above it (RFC 4314 §4, CREATE).
+_INHERIT: Final = """
+INSERT INTO mailbox_right (account_id, mailbox_id, subject_id, is_negative, rights)
+SELECT r.account_id, t.id, r.subject_id, r.is_negative, r.rights
+FROM unnest(CAST(:ids AS uuid[])) AS t (id)
+JOIN mailbox_right r ON r.account_id = :account_id AND r.mailbox_id = (
+    SELECT id FROM mailbox
+    WHERE account_id = :account_id AND name = ANY (CAST(:above AS text[])) AND id <> ALL (CAST(:ids AS uuid[]))
+    ORDER BY length(name) DESC LIMIT 1)
+"""
 
 
 async def create_locked(connection: AsyncConnection, account_id: UUID, name: str, use: str | None = None) -> UUID:
@@ -89,6 +130,8 @@ async def create_locked(connection: AsyncConnection, account_id: UUID, name: str
     new: dict[str, UUID] = {row.name: row.id for row in created}
     if name not in new:
         raise Conflict(f"the mailbox {name} exists already")
+    if len(names) > 1:
+        await run(connection, _INHERIT, account_id=account_id, ids=list(new.values()), above=names[:-1])
     total = await run(connection, "SELECT count(*) FROM mailbox WHERE account_id = :account_id", account_id=account_id)
     if (total.scalar() or 0) > MAX_MAILBOXES:
         raise Refused(f"an account has at most {MAX_MAILBOXES} mailboxes")
@@ -117,11 +160,13 @@ async def delete_mailbox(
 ) -> None:
     """Delete it with its messages, which can be restored for a while; its inferiors stay (RFC 9051 §6.3.5).
 
-    `check` may forbid it by raising, when it has seen the mailbox. Raises NotFound. Refused: INBOX.
+    `check` may forbid it by raising, when it has seen the mailbox. Raises NotFound, NotPermitted. Refused: INBOX.
     """
     async with changing(database, notifier) as (connection, changed):
+        deleted_by = account_id
+        account_id = await owner_of(connection, account_id, mailbox_id, Right.DELETE_MAILBOX)
         await lock_list(connection, account_id)
-        mailbox = (await lock(connection, account_id, [mailbox_id]))[mailbox_id]
+        mailbox = (await hold(connection, deleted_by, {mailbox_id: Right.DELETE_MAILBOX}))[mailbox_id].mailbox
         check(mailbox)
         if mailbox.name == INBOX:
             raise Refused("INBOX can't be deleted")
@@ -131,7 +176,7 @@ async def delete_mailbox(
             "DELETE FROM mailbox WHERE account_id = :account_id AND id = :id",
         ):
             await run(connection, sql, account_id=account_id, id=mailbox_id)
-        changed.lists.add(account_id)
+        changed.lists |= {account_id, deleted_by}
 
 
 async def list_former_subscriptions(database: Database, account_id: UUID) -> list[str]:
@@ -144,7 +189,11 @@ async def list_former_subscriptions(database: Database, account_id: UUID) -> lis
             ' ORDER BY name COLLATE "C"',
             account_id=account_id,
         )
-        return list(rows.scalars())
+        names = list(rows.scalars())
+        if elsewhere := await subscriptions_elsewhere(connection, account_id):
+            seen = {one.name for one in await list_elsewhere(connection, account_id) if "l" in one.rights}
+            names += sorted(set(elsewhere) - seen)
+        return names
 
 
 _SUBSCRIBE: Final = """
@@ -167,4 +216,7 @@ async def subscribe(database: Database, notifier: Notifier, account_id: UUID, wa
             if (await run(connection, _SUBSCRIBE.format(table=table), **values)).scalar() is not None:
                 changed.lists.add(account_id)
                 return
-        raise NotFound("there is no such mailbox")
+        if not is_elsewhere(name):
+            raise NotFound("there is no such mailbox")
+        await subscribe_elsewhere(connection, account_id, name, subscribed=wanted.subscribed)
+        changed.lists.add(account_id)

@@ -8,14 +8,18 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mail_runtime.contracts.errors import Conflict, Refused
+from mail_runtime.contracts.errors import Conflict, NotPermitted, Refused
 from mail_runtime.contracts.store import ChangeMailbox, Mailbox
+from mail_runtime.contracts.store.sharing import is_elsewhere
 from store_api.db.engine import Database, run
 from store_api.events.notifier import Changed, Notifier
 from store_api.mailboxes.changing import changing, lock_list
+from store_api.mailboxes.elsewhere import place_for, refuse_elsewhere
 from store_api.mailboxes.mailboxes import create_locked, read_mailbox, require_free_use
 from store_api.mailboxes.moving import copy_locked
 from store_api.mailboxes.names import INBOX, canonical, checked_use, superiors
+from store_api.mailboxes.reaching import owner_of, reach
+from store_api.mailboxes.rights import Right
 from store_api.mailboxes.rows import lock
 
 # As the domain says; what `ChangeMailbox.retention_days` takes for it.
@@ -64,8 +68,10 @@ async def change_mailbox(
 ) -> Mailbox:
     """The mailbox as it is now. `check` may forbid it by raising, when it has seen the mailbox as it was.
 
-    Raises NotFound. Conflict: the new name exists, or another mailbox has that special use. Refused: a bad name, use or
-    number of days; a mailbox below itself; a use for INBOX.
+    Another's mailbox can only be renamed, and stays its owner's (RFC 4314 §4): with `x`, and `k` on its new superior.
+
+    Raises NotFound, NotPermitted. Conflict: the new name exists, or another mailbox has that special use. Refused: a
+    bad name, use or number of days; a mailbox below itself; a use for INBOX.
     """
     name = None if change.name is None else canonical(change.name)
     use = checked_use(change.special_use) if change.special_use else None
@@ -73,6 +79,8 @@ async def change_mailbox(
     if days is not None and not DOMAINS_RETENTION <= days <= MAX_RETENTION_DAYS:
         raise Refused(f"messages are kept for 0 to {MAX_RETENTION_DAYS} days")
     async with changing(database, notifier) as (connection, changed):
+        changed_by = account_id
+        account_id = await owner_of(connection, account_id, mailbox_id, Right.DELETE_MAILBOX)
         await lock_list(connection, account_id)
         # Renaming takes inferiors along: hold all of the account's, in the usual order.
         await run(
@@ -82,6 +90,10 @@ async def change_mailbox(
         )
         mailbox = await read_mailbox(connection, account_id, mailbox_id)
         check(mailbox)
+        if changed_by != account_id:
+            name = await _name_elsewhere(connection, changed_by, mailbox, account_id, change)
+        elif name is not None and name != mailbox.name:
+            refuse_elsewhere(name)
         if use is not None and use != mailbox.special_use:
             if mailbox.name == INBOX:
                 raise Refused("INBOX has no special use")
@@ -97,8 +109,25 @@ async def change_mailbox(
         )
         if name is not None and name != mailbox.name:
             await _rename(connection, changed, account_id, mailbox, name)
-        changed.lists.add(account_id)
+        changed.lists |= {account_id, changed_by}
         return await read_mailbox(connection, account_id, mailbox_id)
+
+
+async def _name_elsewhere(
+    connection: AsyncConnection, account_id: UUID, mailbox: Mailbox, owner_id: UUID, change: ChangeMailbox
+) -> str:
+    """What another's mailbox is to be called there. Raises NotPermitted, NotFound, Refused."""
+    await reach(connection, account_id, mailbox.id, Right.DELETE_MAILBOX)  # as it is under the lock
+    if change.name is None or (change.subscribed, change.special_use, change.retention_days) != (None, None, None):
+        raise NotPermitted("only the owner may change this")
+    if mailbox.name == INBOX:
+        raise NotPermitted("only the owner may empty INBOX so")
+    if not is_elsewhere(name := canonical(change.name)):
+        raise Refused("a mailbox stays its owner's; copy the messages")
+    place = await place_for(connection, account_id, name)
+    if place.owner_id != owner_id:
+        raise Refused("a mailbox stays its owner's; copy the messages")
+    return place.name
 
 
 async def _rename(connection: AsyncConnection, changed: Changed, account_id: UUID, mailbox: Mailbox, name: str) -> None:

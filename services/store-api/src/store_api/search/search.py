@@ -19,6 +19,8 @@ from store_api.blobs import places, reading
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.mailboxes.mailboxes import read_mailbox
+from store_api.mailboxes.reaching import reach
+from store_api.mailboxes.rights import Right
 from store_api.search import sort, threads
 from store_api.search.compile import Compiler, clues_of, needs_index
 from store_api.search.evaluate import Message, matches
@@ -220,8 +222,16 @@ def _octets_match(octets: bytes, key: wire.SearchKey, row: Any, now: int) -> boo
 async def search(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID, wanted: wire.Search
 ) -> wire.Found:
-    """What a frontend asks of a mailbox. Raises NotFound, Refused, Unavailable."""
-    uids, modseq = await find_uids(database, blobs, account_id, mailbox_id, wanted.key)
+    """What a frontend asks of a mailbox; of another's with the right `r`.
+
+    Raises NotFound, NotPermitted, Refused, Unavailable.
+    """
+    try:
+        uids, modseq = await find_uids(database, blobs, account_id, mailbox_id, wanted.key)
+    except NotFound:
+        async with database.transaction() as connection:
+            account_id = (await reach(connection, account_id, mailbox_id, Right.READ)).owner_id
+        uids, modseq = await find_uids(database, blobs, account_id, mailbox_id, wanted.key)
     if wanted.thread is not None:
         keys = await read_keys(database, account_id, mailbox_id, uids, threads.COLUMNS)
         members, depths = await asyncio.to_thread(_threaded, keys, wanted.thread)

@@ -48,6 +48,12 @@ ACCOUNT: Final = (
         "WHERE t.account_id = :account_id ORDER BY t.name",
         leaves_out=("messages", "unseen", "octets"),
     ),
+    Table(
+        "mailbox_right",
+        ("account_id", "mailbox_id", "subject_id", "is_negative"),
+        "WHERE t.account_id = :account_id ORDER BY t.mailbox_id, t.subject_id, t.is_negative",
+    ),
+    Table("subscription_elsewhere", ("account_id", "name"), "WHERE t.account_id = :account_id ORDER BY t.name"),
     Table("former_mailbox", ("account_id", "name"), "WHERE t.account_id = :account_id ORDER BY t.name"),
     Table("thread_reference", ("account_id", "reference"), "WHERE t.account_id = :account_id"),
     Table(

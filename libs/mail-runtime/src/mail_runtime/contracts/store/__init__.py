@@ -48,10 +48,12 @@ from mail_runtime.contracts.store.maildrops import (
     RetrievePiece,
 )
 from mail_runtime.contracts.store.queue import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
+from mail_runtime.contracts.store.sharing import AclEntry, SetRights
 from mail_runtime.contracts.store.uids import UidSet
 
 __all__ = [
     "Accepted",
+    "AclEntry",
     "AppendHeader",
     "Appended",
     "BearerToken",
@@ -96,6 +98,7 @@ __all__ = [
     "ScramFinish",
     "ScramFinished",
     "ScramStart",
+    "SetRights",
     "StoreFlags",
     "Subscribe",
     "Summary",

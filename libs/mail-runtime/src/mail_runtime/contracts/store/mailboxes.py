@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from mail_runtime.contracts.store.sharing import RIGHTS
 from mail_runtime.contracts.store.uids import UidSet
 
 
@@ -15,6 +16,8 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     """One mailbox and its counters, as LIST and STATUS want them. `name` is Unicode, `/` separates levels.
 
     `retention_days`: messages are removed so long after they came; 0: never; None: as the domain says for its use.
+    `owner_id`: whose it is, where it is another's; `name` is then what the asking account finds it by, and `rights`
+    what it may do there (RFC 4314 §2.1). Without `r` the counters are 0.
     """
 
     id: UUID
@@ -28,6 +31,8 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     subscribed: bool
     special_use: str | None = None  # with backslash: "\\Sent"
     retention_days: int | None = None
+    owner_id: UUID | None = None
+    rights: str = RIGHTS
 
 
 class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from mail_runtime.contracts import store as wire
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, received_message, streamed
 from store_api.blobs.reading import framed, read_range
-from store_api.ingest.submission import append, append_all
+from store_api.ingest.submission import append, append_all, append_elsewhere
 from store_api.mailboxes.changes import changes, columns
 from store_api.mailboxes.deleted import count_deleted
 from store_api.mailboxes.flags import store_flags
@@ -27,14 +27,15 @@ from store_api.mailboxes.mailboxes import (
 from store_api.mailboxes.moving import copy_messages, expunge
 from store_api.mailboxes.quota import quota_of
 from store_api.mailboxes.renaming import change_mailbox
+from store_api.mailboxes.sharing import list_rights, set_rights
 from store_api.messages.contents import places, summaries
 
 router = APIRouter(prefix="/accounts/{account_id}")
 
 
 @router.get("/mailboxes")
-async def get_mailboxes(store: TheStore, account_id: UUID) -> Response:
-    return packed(await list_mailboxes(store.database, account_id))
+async def get_mailboxes(store: TheStore, account_id: UUID, *, elsewhere: bool = False) -> Response:
+    return packed(await list_mailboxes(store.database, account_id, elsewhere=elsewhere))
 
 
 @router.post("/mailboxes")
@@ -98,19 +99,40 @@ async def get_columns(
     return packed(found)
 
 
+@router.get("/mailboxes/{mailbox_id}/rights")
+async def get_rights(store: TheStore, account_id: UUID, mailbox_id: UUID) -> Response:
+    return packed(await list_rights(store.database, account_id, mailbox_id))
+
+
+@router.post("/mailboxes/{mailbox_id}/rights", status_code=204)
+async def post_rights(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> None:
+    change = await read_value(request, wire.SetRights)
+    await set_rights(store.database, store.notifier, account_id, mailbox_id, change)
+
+
 @router.post("/mailboxes/{mailbox_id}/messages")
-async def post_message(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+async def post_message(
+    store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request, *, elsewhere: bool = False
+) -> Response:
     limit = store.settings.max_message_octets
     async with received_message(request, wire.AppendHeader, limit, store.blobs) as (header, octets):
+        if elsewhere:
+            place = (store.database, store.coalescer, account_id, mailbox_id)
+            return packed((await append_elsewhere(*place, [header], [octets], max_octets=limit))[0])
         return packed(await append(store.coalescer, account_id, mailbox_id, header, octets, max_octets=limit))
 
 
 @router.post("/mailboxes/{mailbox_id}/message-sets")
-async def post_messages(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+async def post_messages(
+    store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request, *, elsewhere: bool = False
+) -> Response:
     limit = store.settings.max_message_octets
     # Several have no room for more than one of the largest, and for what stands before each.
     async with received_message(request, list[wire.AppendHeader], 2 * limit, store.blobs) as (headers, octets):
         messages = framing.unpack_stream(octets[:])
+        if elsewhere:
+            place = (store.database, store.coalescer, account_id, mailbox_id)
+            return packed(await append_elsewhere(*place, headers, messages, max_octets=limit))
         appended = await append_all(store.coalescer, account_id, mailbox_id, headers, messages, max_octets=limit)
     return packed(appended)
 
