@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mail_runtime.contracts.errors import Conflict, Unavailable
-from mail_runtime.contracts.store import Claim, ClaimDeliveries
+from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
 from mail_testkit.remotes import MESSAGE, Authority, FakeJob, FakeStore, Inbox, receiving, scripted
 from smtp_out import worker as worker_module
 from smtp_out.attempt import Sender
@@ -190,3 +190,24 @@ async def test_interrupted_work_is_reported_deferred() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert store.results == [("deferred", "4.3.2")]
+
+
+async def test_what_was_said_before_an_interruption_is_reported_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 101 recipients the first hundred have their 250, and the store is away just then."""
+    inbox, store = Inbox(), FakeStore(*(f"user{number}@there.test" for number in range(101)))
+    asked = asyncio.Event()
+    report = store.report
+
+    async def away(outcomes: Outcomes) -> None:
+        asked.set()
+        raise Unavailable("down")
+
+    monkeypatch.setattr(store, "report", away)
+    async with receiving(inbox) as port:
+        task = asyncio.create_task(relay(store, port))
+        await asyncio.wait_for(asked.wait(), 5)
+        monkeypatch.setattr(store, "report", report)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert store.results == [("delivered", "2.0.0")] * 100 + [("deferred", "4.3.2")]

@@ -62,14 +62,12 @@ class Sender:
     def __init__(self, planner: Planner, policies: TlsPolicies, reports: TlsReports) -> None:
         self._planner, self._policies, self._reports = planner, policies, reports
 
-    async def send(self, claim: Claim, plan: Plan, visit: Visit, message: bytes) -> list[Outcome]:
-        """One outcome for each delivery of the claim."""
+    async def send(self, claim: Claim, plan: Plan, visit: Visit, message: bytes) -> AsyncIterator[list[Outcome]]:
+        """One outcome for each delivery of the claim, as soon as a transaction has ended with them."""
         letter = Letter(claim, message)
-        outcomes: list[Outcome] = []
         for deliveries in _batches(claim.deliveries):
             envelope = letter.envelope(deliveries)
-            outcomes += _outcomes(deliveries, await self._spoken(plan, visit, letter, envelope))
-        return outcomes
+            yield _outcomes(deliveries, await self._spoken(plan, visit, letter, envelope))
 
     async def _spoken(self, plan: Plan, visit: Visit, letter: Letter, envelope: Envelope) -> Spoken:
         """Over the connection that there is, else over a new one to the first host that decides."""
@@ -186,9 +184,9 @@ def _result(connection: Connection) -> str:
     return "validation-failure" if connection.target.demand.excluded else "success"
 
 
-def about_all(claim: Claim, verdict: Verdict, remote: str = "") -> list[Outcome]:
+def about_all(deliveries: Sequence[ClaimedDelivery], verdict: Verdict, remote: str = "") -> list[Outcome]:
     """The same outcome for each delivery."""
-    return _outcomes(claim.deliveries, Spoken(remote, (verdict,) * len(claim.deliveries)))
+    return _outcomes(deliveries, Spoken(remote, (verdict,) * len(deliveries)))
 
 
 def _outcomes(deliveries: Sequence[ClaimedDelivery], spoken: Spoken) -> list[Outcome]:

@@ -23,7 +23,7 @@ from mail_runtime.contracts.errors import Conflict, NotFound, StoreError, Unavai
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcome, Outcomes, RelayJob
 from smtp_out.attempt import Sender, about_all
 from smtp_out.destinations import Destinations, Visit
-from smtp_out.metrics import BUSY, RUNNING, count
+from smtp_out.metrics import BUSY, RUNNING, UNRECORDED, count
 from smtp_out.pace import Busy
 from smtp_out.plans import Plan, Planner
 
@@ -73,6 +73,21 @@ class LeaseLost(Exception):
     """Somebody else may be sending: ours must stop."""
 
 
+class _Work:
+    """A claim: which of its deliveries have no outcome yet (`left`), and which outcomes the store doesn't have yet."""
+
+    def __init__(self, claim: Claim, lease: UUID, fields: dict[str, str]) -> None:
+        self.claim, self.lease, self.fields = claim, lease, fields
+        self.left = list(claim.deliveries)
+        self.unreported: list[Outcome] = []
+
+    def ended(self, outcomes: list[Outcome]) -> None:
+        """These are known; the store is told next."""
+        known = {outcome.delivery_id for outcome in outcomes}
+        self.left = [delivery for delivery in self.left if delivery.id not in known]
+        self.unreported = list(outcomes)
+
+
 class Worker:
     """Handles jobs; call `handle` concurrently, as often as the process may send at a time."""
 
@@ -119,7 +134,7 @@ class Worker:
         fields = {"queue_id": str(job.transmission_id), "domain": job.domain}
         want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=self._lease_s)
         try:
-            claim = await self._store.claim(want)
+            work = _Work(await self._store.claim(want), lease, fields)
         except (Conflict, NotFound):
             log.info("job_already_done_or_leased", **fields)
             return True
@@ -128,71 +143,87 @@ class Worker:
             return False
         try:
             if isinstance(way, Verdict):
-                outcomes = about_all(claim, way)
-            else:
-                outcomes = await self._attempt(job, claim, want, plan, way)
+                return await self._report(work, about_all(work.left, way))
+            return await self._attempt(work, plan, way)
         except LeaseLost:
             log.warning("lease_lost", **fields)
             return True
         except StoreError as error:
             # The claim ends by itself; the report only makes that sooner.
             log.warning("message_unavailable", error=str(error), **fields)
-            outcomes = about_all(claim, Verdict("deferred", "the message store doesn't answer", "4.3.0"))
+            missing = Verdict("deferred", "the message store doesn't answer", "4.3.0")
+            return await self._report(work, about_all(work.left, missing))
         except asyncio.CancelledError:
             log.info("interrupted", **fields)
-            interrupted = about_all(claim, Verdict("deferred", "interrupted by a restart", "4.3.2"))
-            with contextlib.suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(INTERRUPTED_REPORT_S):
-                    await self._store.report(Outcomes(lease=lease, outcomes=interrupted))
+            await self._report_interrupted(work)
             raise
-        for outcome in outcomes:
-            count(job.domain, outcome.result)
-            log.info(
-                "delivery_ended",
-                delivery_id=str(outcome.delivery_id),
-                result=outcome.result,
-                status=outcome.status,
-                reply=outcome.reply,
-                remote=outcome.remote,
-                tls=outcome.tls,
-                **fields,
-            )
-        return await self._report(Outcomes(lease=lease, outcomes=outcomes))
 
-    async def _attempt(
-        self, job: RelayJob, claim: Claim, want: ClaimDeliveries, plan: Plan, visit: Visit
-    ) -> list[Outcome]:
-        """Send under a lease that is kept alive. Raises LeaseLost, StoreError."""
-        held = ClaimDeliveries(
-            delivery_ids=[delivery.id for delivery in claim.deliveries], lease=want.lease, lease_s=self._lease_s
-        )
+    async def _attempt(self, work: _Work, plan: Plan, visit: Visit) -> bool:
+        """Send under a lease that is kept alive, and report each transaction at once.
+
+        Raises LeaseLost. StoreError: nothing was sent.
+        """
 
         async def renew() -> None:
+            if not work.left:
+                return
+            held = [delivery.id for delivery in work.left]
             try:
-                await self._store.claim(held)
+                await self._store.claim(ClaimDeliveries(delivery_ids=held, lease=work.lease, lease_s=self._lease_s))
             except Conflict as error:
                 raise LeaseLost from error
             except StoreError as error:
                 log.info("lease_not_renewed", error=str(error))
 
+        done = True
         async with _repeating(min(RENEW_S, self._lease_s / 4), renew):
-            message = await self._store.queued_message(job.transmission_id)
-            return await self._sender.send(claim, plan, visit, message)
+            message = await self._store.queued_message(work.claim.transmission_id)
+            async for outcomes in self._sender.send(work.claim, plan, visit, message):
+                with UNRECORDED.time():
+                    done = await self._report(work, outcomes) and done
+        return done
 
-    async def _report(self, outcomes: Outcomes) -> bool:
+    async def _report_interrupted(self, work: _Work) -> None:
+        """What the remote has said already, and that the rest wasn't sent; as far as there is time."""
+        interrupted = Verdict("deferred", "interrupted by a restart", "4.3.2")
+        outcomes = [*work.unreported, *about_all(work.left, interrupted)]
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(INTERRUPTED_REPORT_S):
+                await self._store.report(Outcomes(lease=work.lease, outcomes=outcomes))
+
+    async def _report(self, work: _Work, outcomes: list[Outcome]) -> bool:
         """Report until the store has it: giving up would send mail twice that was delivered once."""
+        work.ended(outcomes)
         while True:
             try:
-                await self._store.report(outcomes)
+                await self._store.report(Outcomes(lease=work.lease, outcomes=outcomes))
             except Conflict:
-                log.warning("report_of_lost_lease", lease=str(outcomes.lease))
+                log.warning("report_of_lost_lease", lease=str(work.lease))
             except Unavailable:
                 await asyncio.sleep(REPORT_AGAIN_S)
                 continue
             except StoreError as error:
                 log.error("report_refused", error=str(error))
                 return False
+            work.unreported.clear()
+            _tell(outcomes, work.fields)
             return True
+
+
+def _tell(outcomes: list[Outcome], fields: dict[str, str]) -> None:
+    """Count and log: after the report, which mustn't wait for it."""
+    for outcome in outcomes:
+        count(fields["domain"], outcome.result)
+        log.info(
+            "delivery_ended",
+            delivery_id=str(outcome.delivery_id),
+            result=outcome.result,
+            status=outcome.status,
+            reply=outcome.reply,
+            remote=outcome.remote,
+            tls=outcome.tls,
+            **fields,
+        )
 
 
 @contextlib.asynccontextmanager
