@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
+import zlib
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from mail_proto.imap import commands as c
 from mail_proto.imap import dates, sequence, utf7
+from mail_proto.imap.compression import Compression
 from mail_proto.imap.fetch_items import Attribute, Binary, Section
 from mail_proto.imap.framing import (
     MAX_LINE_OCTETS,
@@ -225,6 +228,19 @@ def test_what_is_no_sort_or_thread(command: bytes) -> None:
 )
 def test_threads_are_shown(numbers: list[int], depths: list[int], shown: bytes) -> None:
     assert render_threads(numbers, depths) == shown
+
+
+def test_compression_ends_at_a_flush() -> None:
+    """RFC 8437 §4.1: what the client sends behind UNAUTHENTICATE is in clear, be it in the same packet."""
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    octets = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(zlib.Z_SYNC_FLUSH)
+    compression = Compression()
+    assert next(compression.pieces(octets + b"b NOOP\r\n")) == b"a UNAUTHENTICATE\r\n"
+    assert compression.in_clear == b"b NOOP\r\n"
+    deflate, compression = zlib.compressobj(6, zlib.DEFLATED, -15), Compression()
+    ended = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(zlib.Z_FINISH)
+    assert next(compression.pieces(ended + b"b NOOP\r\n")) == b"a UNAUTHENTICATE\r\n"
+    assert compression.in_clear == b"b NOOP\r\n"
 
 
 def test_gaps_in_a_set() -> None:

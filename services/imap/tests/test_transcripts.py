@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mail_proto.imap.compression import FLUSH
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, deliver
 from mail_testkit.running import RunningPostroom
 from mail_testkit.transcripts import Peer, Player, SocketPeer, parse, read
@@ -31,7 +32,8 @@ class CompressedPeer:
         self._peer = peer
         self._deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
         self._inflate = zlib.decompressobj(-15)
-        self._received = b""
+        self._received = self._behind = b""
+        self._is_flushed, self._last = True, b""
 
     def send(self, octets: bytes) -> None:
         self._peer.send(self._deflate.compress(octets) + self._deflate.flush(zlib.Z_SYNC_FLUSH))
@@ -39,12 +41,33 @@ class CompressedPeer:
     def send_raw(self, octets: bytes) -> None:
         self._peer.send(octets)
 
+    def send_with(self, compressed: bytes, in_clear: bytes) -> None:
+        """Both in one packet."""
+        self._peer.send(self._deflate.compress(compressed) + self._deflate.flush(zlib.Z_SYNC_FLUSH) + in_clear)
+
+    def uncompressed(self) -> SocketPeer:
+        """The connection behind the flush that ends what was compressed."""
+        while not self._is_flushed:
+            self._read_some()
+        assert not self._received, self._received
+        self._peer.put_back(self._behind)
+        return self._peer
+
+    def _read_some(self) -> bool:
+        """Inflate no further than the next flush; False: the connection has ended."""
+        octets = self._behind or self._peer.read_some()
+        if not octets:
+            return False
+        head, flush, self._behind = octets.partition(FLUSH)
+        self._received += self._inflate.decompress(head + flush)
+        self._last = (self._last + head + flush)[-len(FLUSH) :]
+        self._is_flushed = self._last == FLUSH
+        return True
+
     def read_line(self) -> bytes:
         while b"\n" not in self._received:
-            octets = self._peer.read_some()
-            if not octets:
+            if not self._read_some():
                 break
-            self._received += self._inflate.decompress(octets)
         line, end, self._received = self._received.partition(b"\n")
         return line + end
 
@@ -70,6 +93,7 @@ class Stage:
             "bomb": self._bomb,
             "command": self._command,
             "compress": self._compress,
+            "clear": self._clear,
             "deliver": self._deliver,
             "login": self._login,
             "pipeline": self._pipeline,
@@ -126,6 +150,15 @@ class Stage:
     def _compress(self, connection: str = "1") -> None:
         number = int(connection)
         self.player.adopt(number, CompressedPeer(self.player.peer(number)))
+
+    def _clear(self) -> None:
+        """UNAUTHENTICATE and a login behind it in one go; from then on nothing is compressed."""
+        peer = self.player.peer()
+        assert isinstance(peer, CompressedPeer)
+        login = f"u2 LOGIN {self.user.address} {self.user.password}\r\n"
+        peer.send_with(b"u1 UNAUTHENTICATE\r\n", login.encode())
+        assert peer.read_line().startswith(b"u1 OK ")
+        self.player.adopt(1, peer.uncompressed())
 
     def _bomb(self) -> None:
         peer = self.player.peer()

@@ -19,7 +19,19 @@ from mail_proto.imap.compression import PIECE_OCTETS, Compression, CompressionLo
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.session import ServerSession
 from mail_proto.imap.states import State
-from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+from mail_proto.imap.steps import (
+    Authenticate,
+    Bye,
+    Compress,
+    Idle,
+    LogIn,
+    Reply,
+    Run,
+    SaslResponse,
+    StartTls,
+    Step,
+    Unauthenticate,
+)
 from mail_testkit import messages
 from mail_testkit.fuzz_pop3 import cut
 
@@ -85,6 +97,8 @@ def answer(session: ServerSession, step: Step) -> Iterator[Step]:
             yield session.challenge(tag, b"")
         case SaslResponse(tag, line):
             yield session.logged_in(tag) if len(line) % 2 else session.failed(tag, Refused("no"))
+        case Unauthenticate():
+            session.unauthenticated()
         case Run(tag, command):
             if isinstance(command, c.Select):
                 session.opened(is_open=True)
@@ -95,7 +109,7 @@ def answer(session: ServerSession, step: Step) -> Iterator[Step]:
 
 def check(session: ServerSession, step: Step) -> None:
     match step:
-        case Reply(octets) | Bye(octets) | Idle(octets) | StartTls(octets) | Compress(octets):
+        case Reply(octets) | Bye(octets) | Idle(octets) | StartTls(octets) | Compress(octets) | Unauthenticate(octets):
             assert octets.endswith(b"\r\n"), octets
             for line in octets.removesuffix(b"\r\n").split(b"\r\n"):
                 assert line.isascii(), octets

@@ -198,6 +198,10 @@ class SocketPeer:
         except ConnectionError:
             return b""
 
+    def put_back(self, octets: bytes) -> None:
+        """To be read again, before anything else."""
+        self._received = octets + self._received
+
     def read_line(self) -> bytes:
         while b"\n" not in self._received:
             kept, self._received = self._received, b""

@@ -20,12 +20,13 @@ from imap import dispatch
 from imap.login import Logins
 from imap.metrics import CONNECTIONS
 from imap.session import Session, Shared
+from imap.watches import Watch
 from mail_proto.imap.capabilities import Offer
 from mail_proto.imap.compression import Compression, CompressionLost
 from mail_proto.imap.errors import ImapFault, Refused, status
 from mail_proto.imap.session import ServerSession
 from mail_proto.imap.states import State
-from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step, Unauthenticate
 from mail_runtime.auth import offer
 from mail_runtime.contracts.errors import AuthenticationFailed, StoreError
 from mail_runtime.contracts.store import Principal
@@ -119,9 +120,7 @@ class Connection:
             finally:
                 CONNECTIONS.dec()
                 await self._close(last)
-        self._session.unselect()
-        if self._session.principal is not None:
-            await self._shared.watches.release(self._session.account_id)
+        await self._forget()
 
     async def _close(self, last: bytes) -> None:
         try:
@@ -193,13 +192,21 @@ class Connection:
             octets = await self._read()
             if self._compression is None:
                 await self._take(octets)
-                continue
-            try:
-                # One piece is dealt with before the next is made: a bomb finds no room to go off.
-                for piece in self._compression.pieces(octets):
-                    await self._take(piece)
-            except CompressionLost as lost:
-                raise Hangup(_bye(str(lost))) from lost
+            else:
+                await self._take_compressed(self._compression, octets)
+
+    async def _take_compressed(self, compression: Compression, octets: bytes) -> None:
+        """Raises Hangup: it is no DEFLATE."""
+        try:
+            # One piece is dealt with before the next is made: a bomb finds no room to go off.
+            for piece in compression.pieces(octets):
+                await self._take(piece)
+                if self._compression is not compression:
+                    break
+        except CompressionLost as lost:
+            raise Hangup(_bye(str(lost))) from lost
+        if self._compression is not compression:  # the client has logged out of its account
+            await self._take(compression.in_clear)
 
     async def _take(self, octets: bytes) -> None:
         for step in self._protocol.receive(octets):
@@ -224,6 +231,8 @@ class Connection:
                 await self._flush()
                 self._protocol.compressed()
                 self._compression = Compression()
+            case Unauthenticate(octets):
+                await self._unauthenticate(octets)
             case LogIn() | Authenticate() | SaslResponse():
                 await self._log_in(step)
 
@@ -235,6 +244,23 @@ class Connection:
         tls = self._writer.get_extra_info("ssl_object")
         self._sasl = offer(tls, self._shared.settings.oauth_issuers)
         self._protocol.secured(self._sasl.names)
+
+    async def _unauthenticate(self, octets: bytes) -> None:
+        """Back to the state after the greeting (RFC 8437)."""
+        await self._send(octets)
+        await self._flush()
+        await self._forget()
+        self._protocol.unauthenticated()
+        self._login_deadline = asyncio.get_running_loop().time() + self._shared.settings.login_timeout_s
+        self._compression = None
+
+    async def _forget(self) -> None:
+        """Who the client was."""
+        self._session.unselect()
+        self._watching.close()
+        if self._session.principal is not None:
+            await self._shared.watches.release(self._session.account_id)
+        self._session.principal, self._session.watch = None, Watch()
 
     async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:
         await self._flush()

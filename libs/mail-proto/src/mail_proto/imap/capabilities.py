@@ -17,6 +17,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "NAMESPACE": ("RFC 2342", "where mailboxes are"),
     "UIDPLUS": ("RFC 4315", "uids of what was appended and copied"),
     "MOVE": ("RFC 6851", "copy and remove at once"),
+    "UNAUTHENTICATE": ("RFC 8437", "one connection, several logins"),
     "UNSELECT": ("RFC 3691", "close without expunging"),
     "CHILDREN": ("RFC 3348", "which mailboxes have inferiors"),
     "LIST-EXTENDED": ("RFC 5258", "selection and return options"),

@@ -8,6 +8,8 @@ from typing import Final
 
 # What one piece of input may become before it has been dealt with: however much a bomb promises, no more is in memory.
 PIECE_OCTETS: Final = 65_536
+# What ends the output of Z_SYNC_FLUSH: an empty block (RFC 4978 §3, RFC 1979 §2.1).
+FLUSH: Final = b"\x00\x00\xff\xff"
 # 8 KiB of window and little else: a compressed session takes some 64 KB more than one in clear, not 300.
 _WINDOW_BITS: Final = -13
 _MEMORY_LEVEL: Final = 6
@@ -25,6 +27,7 @@ class Compression:
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._waiting = b""
 
     def compress(self, octets: bytes | bytearray) -> bytes:
         """All of it, so that the peer can read to the end."""
@@ -35,6 +38,18 @@ class Compression:
 
         Raises CompressionLost.
         """
+        self._waiting = octets
+        while self._waiting:
+            # No further than a flush: behind it there may be octets in clear (RFC 8437 §4.1).
+            head, flush, self._waiting = self._waiting.partition(FLUSH)
+            yield from self._inflated(head + flush)
+
+    @property
+    def in_clear(self) -> bytes:
+        """What was received behind the piece taken last, when the peer has ended its compression with it."""
+        return self._inflate.unused_data + self._waiting
+
+    def _inflated(self, octets: bytes) -> Iterator[bytes]:
         while True:
             try:
                 piece = self._inflate.decompress(octets, PIECE_OCTETS)

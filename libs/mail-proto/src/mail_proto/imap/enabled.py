@@ -15,7 +15,7 @@ KNOWN: Final = {
 
 
 class Enabled:
-    """Of one session; it only grows."""
+    """Of one session; it only grows, until the login ends."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
@@ -25,6 +25,10 @@ class Enabled:
         found = [KNOWN[name] for name in dict.fromkeys(names) if name in KNOWN and KNOWN[name] not in self._names]
         self._names.update(found)
         return found
+
+    def clear(self) -> None:
+        """Nothing is on any more (RFC 8437 §4.1)."""
+        self._names.clear()
 
     @property
     def rev2(self) -> bool:

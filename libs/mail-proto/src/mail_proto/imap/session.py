@@ -22,7 +22,19 @@ from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Li
 from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.search_keys import Changed, contains
 from mail_proto.imap.states import State, check_allowed
-from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step
+from mail_proto.imap.steps import (
+    Authenticate,
+    Bye,
+    Compress,
+    Idle,
+    LogIn,
+    Reply,
+    Run,
+    SaslResponse,
+    StartTls,
+    Step,
+    Unauthenticate,
+)
 
 # A client that breaks the rules more often is a program gone wrong, or searches for holes.
 MAX_FAULTS: Final = 20
@@ -172,6 +184,8 @@ class ServerSession:
                 return StartTls(status(tag, b"OK", "begin TLS"))
             case "LOGOUT":
                 return Bye(status(b"*", b"BYE", "logging out") + self.done(tag, "bye"))
+            case "UNAUTHENTICATE":
+                return Unauthenticate(self.done(tag, "log in again as whom you like"))
             case "IDLE":
                 self._expects, self._tag = Expects.DONE, tag
                 return Idle(b"+ idling\r\n")
@@ -214,6 +228,16 @@ class ServerSession:
         self.state = State.AUTHENTICATED
         self._framing.max_append_octets = self._offer.append_limit
         return Reply(self.done(tag, "logged in", f"CAPABILITY {self.capabilities()}"))
+
+    def unauthenticated(self) -> None:
+        """All is as after the greeting, but for TLS and for how often the client went wrong (RFC 8437 §3)."""
+        self.state = State.NOT_AUTHENTICATED
+        self.enabled.clear()
+        self._framing.max_append_octets = 0
+        if self._is_compressed:
+            # What was compressed behind the command had no business there.
+            self._is_compressed = False
+            self._framing.clear()
 
     def login_failed(self, tag: bytes, fault: ImapFault) -> Reply | Bye:
         """Wrong name or password; guessing ends with the connection."""

@@ -26,6 +26,7 @@ _SIMPLE: Final[dict[str, frozenset[State]]] = {
     "LOGOUT": _ANY,
     "STARTTLS": _BEFORE,
     "IDLE": _AFTER,
+    "UNAUTHENTICATE": _AFTER,
     "NAMESPACE": _AFTER,
     "CHECK": _SELECTED,
     "CLOSE": _SELECTED,

@@ -36,6 +36,14 @@ class Compress:
 
 
 @dataclass(frozen=True, slots=True)
+class Unauthenticate:
+    """Forget who the client is, write these octets as everything before, and compress nothing from then on; then call
+    `unauthenticated` (RFC 8437 §3)."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LogIn:
     """Check the password, then call `logged_in` or `failed` (RFC 3501 §6.2.3)."""
 
@@ -79,4 +87,4 @@ class Run:
     command: Command
 
 
-Step = Reply | Bye | StartTls | Compress | LogIn | Authenticate | SaslResponse | Idle | Run
+Step = Reply | Bye | StartTls | Compress | Unauthenticate | LogIn | Authenticate | SaslResponse | Idle | Run
