@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-import zlib
 from datetime import UTC, datetime
 from itertools import pairwise
 

@@ -26,7 +26,19 @@ from mail_proto.imap.compression import Compression, CompressionLost
 from mail_proto.imap.errors import ImapFault, Refused, status
 from mail_proto.imap.session import ServerSession
 from mail_proto.imap.states import State
-from mail_proto.imap.steps import Authenticate, Bye, Compress, Idle, LogIn, Reply, Run, SaslResponse, StartTls, Step, Unauthenticate
+from mail_proto.imap.steps import (
+    Authenticate,
+    Bye,
+    Compress,
+    Idle,
+    LogIn,
+    Reply,
+    Run,
+    SaslResponse,
+    StartTls,
+    Step,
+    Unauthenticate,
+)
 from mail_runtime.auth import offer
 from mail_runtime.contracts.errors import AuthenticationFailed, StoreError
 from mail_runtime.contracts.store import Principal

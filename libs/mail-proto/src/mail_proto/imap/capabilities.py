@@ -28,6 +28,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "ESEARCH": ("RFC 4731", "minimum, maximum, count, all as a set"),
     "SEARCHRES": ("RFC 5182", "`$`, the last result"),
     "WITHIN": ("RFC 5032", "YOUNGER, OLDER"),
+    "I18NLEVEL=1": ("RFC 5255", "all scripts compared without regard to case"),
     "SORT": ("RFC 5256", "sorted by the server"),
     "SORT=DISPLAY": ("RFC 5957", "… by the names that people see"),
     "ESORT": ("RFC 5267", "SORT with RETURN"),

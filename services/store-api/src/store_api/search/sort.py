@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from mail_proto.fold import collated
 from mail_runtime.contracts.store.search import SortBy
 from store_api.search.keys import Keys
 
@@ -26,7 +27,7 @@ def columns(criteria: Iterable[SortBy]) -> list[str]:
 
 
 def sorted_uids(messages: Iterable[Keys], criteria: Sequence[SortBy]) -> list[int]:
-    """Texts are compared as they are folded, by code points (RFC 5256 §4 wants i;unicode-casemap)."""
+    """Texts are compared in the order of i;unicode-casemap, as RFC 5256 §4 wants."""
     named = columns(criteria)
     ordered = sorted(messages, key=lambda keys: keys.uid)
     # Sorting is stable: the last criterion first. REVERSE leaves ties as they are (RFC 5256 §3).
@@ -43,4 +44,4 @@ def _value(criterion: SortBy, named: Sequence[str]) -> Callable[[Keys], Any]:
     at = named.index(_COLUMN[criterion.by])
     if criterion.by == "date":  # RFC 5256 §2.2: without a date that can be read, that of arrival
         return lambda keys: keys.internal_date if keys.values[at] is None else keys.values[at]
-    return lambda keys: keys.values[at]
+    return lambda keys: collated(keys.values[at])
