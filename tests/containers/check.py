@@ -249,13 +249,15 @@ def kill_while_mail_flows(stack: Stack, services: tuple[str, ...]) -> None:
 
 
 def renew_certificate(stack: Stack, secrets: Path) -> None:
-    """Another certificate is shown without a restart."""
+    """Another certificate, put where Caddy keeps those that it got, is shown without a restart."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "secrets"
+        made, kept = Path(folder) / "secrets", Path(folder) / "caddy/certificates/acme/mail.check.test"
         subprocess.run([str(ROOT / "deploy/secrets.sh"), str(made)], check=True, capture_output=True)
-        for name in ("tls.crt", "tls.key"):
-            shutil.copy(made / "tls" / name, secrets / "tls" / f"{name}.new")
-            (secrets / "tls" / f"{name}.new").replace(secrets / "tls" / name)
+        kept.mkdir(parents=True)
+        for suffix in ("crt", "key"):
+            shutil.copy(made / "tls" / f"tls.{suffix}", kept / f"mail.check.test.{suffix}")
+        script = str(ROOT / "deploy/compose/edge/certificates.sh")
+        subprocess.run([script, folder, "mail.check.test", str(secrets / "tls"), "once"], check=True)
     expected = ssl.PEM_cert_to_DER_cert((secrets / "tls" / "tls.crt").read_text())
     limit = time.monotonic() + CALL_TIMEOUT_S
     for port in ("SUBMISSIONS", "POP3S", "IMAPS"):

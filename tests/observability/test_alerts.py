@@ -54,7 +54,8 @@ def expressions() -> list[tuple[str, str]]:
     found = [(rule["alert"], rule["expr"]) for rule in RULES]
     for path in DASHBOARDS:
         for panel in json.loads(path.read_text())["panels"]:
-            found += [(f"{path.name}: {panel['title']}", target["expr"]) for target in panel["targets"]]
+            if panel["datasource"]["type"] == "prometheus":
+                found += [(f"{path.name}: {panel['title']}", target["expr"]) for target in panel["targets"]]
     return found
 
 
