@@ -1,8 +1,10 @@
-"""Submission by the clients that people use, over each way to TLS and each mechanism they know."""
+"""The clients that people use, over each way to TLS and each mechanism they know; other servers: `test_relays`."""
 
 from __future__ import annotations
 
 import shutil
+import smtplib
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -35,24 +37,82 @@ def came(postroom: RunningPostroom, user: User) -> bytes:
     return rest.raw(user, message["id"])
 
 
+SWAKS_TLS = {
+    "clear": (),
+    "starttls": ("--tls",),
+    "starttls-if-it-can": ("--tls-optional",),
+    "starttls-if-offered": ("--tls-optional-strict",),
+    "tls": ("--tls-on-connect",),
+}
+
+
+def swaks(postroom: RunningPostroom, door: str, user: User, *words: str) -> None:
+    run("swaks", "--server", f"{HOST}:{postroom.ports[door]}", "--from", user.address, "--to", user.address, *words)
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-@pytest.mark.parametrize("mode", ["clear", "starttls", "tls"])
+@pytest.mark.parametrize("mode", SWAKS_TLS)
 def test_swaks(postroom: RunningPostroom, user: User, mechanism: str, mode: str) -> None:
-    port = postroom.ports["submissions" if mode == "tls" else "submission"]
-    how = {"clear": (), "starttls": ("--tls",), "tls": ("--tls-on-connect",)}[mode]
-    run("swaks", "--server", f"{HOST}:{port}", *how, "--from", user.address, "--to", user.address,
-        "--auth", mechanism, "--auth-user", user.address, "--auth-password", user.password)  # fmt: skip
+    door = "submissions" if mode == "tls" else "submission"
+    login = ("--auth-user", user.address, "--auth-password", user.password)
+    swaks(postroom, door, user, *SWAKS_TLS[mode], "--auth", mechanism, *login)
     keyword = b"ESMTPA" if mode == "clear" else b"ESMTPSA"
     assert b" with %b id " % keyword in came(postroom, user)
 
 
+@pytest.mark.parametrize("how", ["--auth", "--auth-optional", "--auth-optional-strict"])
+def test_swaks_takes_a_mechanism_that_is_offered(postroom: RunningPostroom, user: User, how: str) -> None:
+    """It knows CRAM-MD5, DIGEST-MD5, NTLM and others, which aren't."""
+    swaks(postroom, "submission", user, "--tls", how, "--auth-user", user.address, "--auth-password", user.password)
+    assert b" with ESMTPSA id " in came(postroom, user)
+
+
+@pytest.mark.parametrize(
+    ("door", "words", "keyword"),
+    [
+        ("smtp", ("--protocol", "SMTP"), b"SMTP"),
+        ("smtp", ("--protocol", "ESMTP"), b"ESMTP"),
+        ("smtp", ("--protocol", "ESMTPS"), b"ESMTPS"),
+        ("smtp", ("--pipeline",), b"ESMTP"),
+        ("lmtp", ("--protocol", "LMTP"), b"LMTP"),
+        ("lmtp", ("--protocol", "LMTPS"), b"LMTPS"),
+    ],
+)
+def test_swaks_from_outside(
+    postroom: RunningPostroom, user: User, door: str, words: tuple[str, ...], keyword: bytes
+) -> None:
+    swaks(postroom, door, user, *words)
+    assert b" with %b id " % keyword in came(postroom, user)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("mode", ["starttls", "tls"])
-def test_curl(postroom: RunningPostroom, user: User, mode: str) -> None:
+def test_curl(postroom: RunningPostroom, user: User, mechanism: str, mode: str) -> None:
     scheme, name = ("smtps", "submissions") if mode == "tls" else ("smtp", "submission")
     url = f"{scheme}://{HOST}:{postroom.ports[name]}"
     letter = LETTER.replace(b"{0}", user.address.encode())
     run("curl", "-sS", "--ssl-reqd", "--insecure", "--url", url, "--user", f"{user.address}:{user.password}",
-        "--mail-from", user.address, "--mail-rcpt", user.address, "--upload-file", "-", given=letter)  # fmt: skip
+        "--login-options", f"AUTH={mechanism}", "--mail-from", user.address, "--mail-rcpt", user.address,
+        "--upload-file", "-", given=letter)  # fmt: skip
+    assert came(postroom, user).endswith(b"\r\n\r\n.dot\r\nbody\r\n")
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mode", ["clear", "starttls", "tls"])
+def test_smtplib(postroom: RunningPostroom, user: User, mechanism: str, mode: str) -> None:
+    context = ssl.create_default_context(cafile=str(postroom.certificate))
+    with (
+        smtplib.SMTP_SSL(HOST, postroom.ports["submissions"], timeout=TIMEOUT_S, context=context)
+        if mode == "tls"
+        else smtplib.SMTP(HOST, postroom.ports["submission"], timeout=TIMEOUT_S)
+    ) as client:
+        if mode == "starttls":
+            client.starttls(context=context)
+        client.ehlo()
+        client.user, client.password = user.address, user.password  # type: ignore[attr-defined]
+        client.auth(mechanism, client.auth_plain if mechanism == "PLAIN" else client.auth_login)
+        letter = LETTER.replace(b"{0}", user.address.encode())
+        assert client.sendmail(user.address, [user.address], letter) == {}
     assert came(postroom, user).endswith(b"\r\n\r\n.dot\r\nbody\r\n")
 
 
