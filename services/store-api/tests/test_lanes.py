@@ -13,14 +13,15 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict
-from mail_runtime.contracts.store import ClaimDeliveries, Outcome
+from mail_runtime.contracts.store import ClaimDeliveries, Outcome, Outcomes
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.queue import lanes
 from store_api.queue.actions import act
 from store_api.queue.claims import claim
 from store_api.queue.listing import Selection, list_deliveries
-from store_api.queue.retries import Ended
+from store_api.queue.outcomes import Reporting
+from store_api.queue.retries import Retries
 
 WINDOW, BATCH = 100, 500
 DOWN = "down.test"
@@ -182,16 +183,13 @@ async def test_what_was_lost_on_its_way_is_published_again(fresh_database: Datab
 
 
 async def _report(database: Database, delivery_id: UUID, status: str, remote: str) -> None:
-    """An attempt that was deferred: what lanes learn of it."""
-    async with database.transaction() as connection:
-        row = (await run(connection, "SELECT id, domain FROM delivery WHERE id = :id", id=delivery_id)).one()
-        outcome = Outcome(delivery_id=delivery_id, result="deferred", reply="", status=status, remote=remote)
-        await run(
-            connection,
-            "UPDATE delivery SET in_flight = false, publish_after = now() + interval '1 hour' WHERE id = :id",
-            id=delivery_id,
-        )
-        await lanes.learn(connection, [Ended(outcome, row)], 60.0)
+    """An attempt that was deferred; nobody is told of it."""
+    lease = uuid4()
+    await claim(database, ClaimDeliveries(delivery_ids=[delivery_id], lease=lease, lease_s=60), anyway=True)
+    nothing: Any = None
+    reporting = Reporting(database, nothing, Retries(60.0), nothing)
+    outcome = Outcome(delivery_id=delivery_id, result="deferred", reply="", status=status, remote=remote)
+    await reporting.report(Outcomes(lease=lease, outcomes=[outcome]))
 
 
 async def _pass(database: Database) -> None:

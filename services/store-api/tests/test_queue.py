@@ -208,6 +208,41 @@ async def test_recipients_that_do_not_exist_are_suppressed_where_the_domain_want
 
 
 @pytest.mark.usefixtures("no_relay")
+async def test_recipients_that_bounce_again_and_again_are_suppressed(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str
+) -> None:
+    ours = f"ours-{domain.removesuffix('.invalid')}.test"
+    async with rest.post("/v1/domains", json={"name": ours, "suppress_after": 2}) as response:
+        assert (await response.json())["suppress_after"] == 2
+    async with rest.post("/v1/accounts", json={"address": f"x@{ours}", "password": "long enough"}) as response:
+        account_id = UUID((await response.json())["id"])
+
+    async def send(result: Any, status: str) -> list[str]:
+        """Whom the domain suppresses after one more message with this outcome."""
+        sent = wire.Transmission(
+            id=uuid4(), reverse_path=f"x@{ours}", recipients=[f"A@{domain}"], submitted_by=account_id
+        )
+        await store.accept(sent, MESSAGE)
+        async with rest.get("/v1/queue", params={"transmission_id": str(sent.id)}) as response:
+            (delivery,) = (await response.json())["items"]
+        lease, delivery_id = uuid4(), UUID(delivery["id"])
+        await store.claim(wire.ClaimDeliveries(delivery_ids=[delivery_id], lease=lease, lease_s=60))
+        outcome = wire.Outcome(delivery_id=delivery_id, result=result, reply="what it said", status=status, remote="mx")
+        await store.report(wire.Outcomes(lease=lease, outcomes=[outcome]))
+        async with rest.get(f"/v1/domains/{ours}/suppressions") as response:
+            return [f"{item['address']} {item['reason']}" for item in (await response.json())["items"]]
+
+    assert await send("failed", "5.1.1") == []
+    assert await send("delivered", "2.0.0") == [], "that ends the count"
+    assert await send("failed", "5.1.1") == []
+    assert await send("failed", "5.2.2") == [], "full isn't gone"
+    assert await send("failed", "5.1.1") == [f"a@{domain} bounced 2 times: what it said"]
+    async with rest.delete(f"/v1/domains/{ours}/suppressions/a@{domain}") as response:
+        assert response.status == 204
+    assert await send("failed", "5.1.1") == [], "counted anew"
+
+
+@pytest.mark.usefixtures("no_relay")
 async def test_what_the_sender_asked_about_notifications_reaches_the_relay(
     store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str
 ) -> None:

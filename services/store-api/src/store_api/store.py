@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mail_proto.srs import Srs
-from mail_runtime.contracts.store import Outcomes
+from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
 from store_api.accounts.issuers import Issuers
 from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
@@ -14,6 +15,7 @@ from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.collector import Collector, Windows
 from store_api.db.engine import Database, run
+from store_api.db.together import Together
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Changed, Notifier
 from store_api.events.publisher import Publisher
@@ -24,8 +26,9 @@ from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rules
 from store_api.mailboxes.kept import KeptMailboxes
 from store_api.mailboxes.retention import Retention
+from store_api.queue.claims import claim_all
 from store_api.queue.dispatcher import Dispatcher
-from store_api.queue.outcomes import report
+from store_api.queue.outcomes import Reporting
 from store_api.queue.overdue import expire, tell_delays
 from store_api.queue.retries import Retries
 from store_api.search.indexer import Indexer
@@ -47,7 +50,8 @@ class Store:
     logins: Logins = field(init=False)
     kept_mailboxes: KeptMailboxes = field(default_factory=KeptMailboxes)
     coalescer: Coalescer = field(init=False)
-    retries: Retries = field(init=False)
+    claiming: Together[ClaimDeliveries, Claim] = field(init=False)
+    reporting: Reporting = field(init=False)
     rules: Rules = field(init=False)
     cursors: Cursors = field(init=False)
     streams: EventStreams = field(init=False)
@@ -69,7 +73,9 @@ class Store:
         )
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)
         self.indexer.give_way = self.coalescer.pace.give_way
-        self.retries = Retries(self.settings.retry_first_s)
+        self.claiming = Together(partial(claim_all, self.database))
+        retries = Retries(self.settings.retry_first_s)
+        self.reporting = Reporting(self.database, self.blobs, retries, self.rules)
         self.dispatcher.report = self.report
         self.removal = Removal(self.database)
         self.retention = Retention(self.database, self.notifier, self.settings.tombstone_days)
@@ -82,7 +88,7 @@ class Store:
 
     async def report(self, outcomes: Outcomes) -> None:
         """How attempts ended. Raises Conflict: the lease was lost."""
-        group, stored = await report(self.database, self.blobs, self.retries, self.rules, outcomes)
+        group, stored = await self.reporting.report(outcomes)
         await self.committed([group], [stored])
         self.dispatcher.wake()
 

@@ -19,7 +19,7 @@ _DOMAIN: Final = re.compile(
 
 _COLUMNS: Final = """
 d.id, d.name, o.name AS alias_of, d.quota_octets, d.quota_messages, d.account_quota_octets, d.account_quota_messages,
-d.trash_days, d.junk_days, d.suppress_bounced, d.created_at
+d.trash_days, d.junk_days, d.suppress_bounced, d.suppress_after, d.created_at
 """
 _FROM: Final = "FROM domain d LEFT JOIN domain o ON o.id = d.alias_of"
 

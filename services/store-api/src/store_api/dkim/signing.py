@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from mail_proto.dkim import Reading, Signer
 from mail_proto.message.address_list import displayed, parse_list
 from mail_proto.message.headers import field
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.places import Place
 from store_api.blobs.reading import stream
-from store_api.db.engine import run
+from store_api.db.engine import Database
 from store_api.dkim.secrets import PrivateKey, Sealed, sign, unseal
 
 # Hashing more than this at once would hold up others: it goes to a thread.
@@ -37,9 +35,9 @@ ORDER BY k.algorithm, k.selector
 """
 
 
-async def keys_for(connection: AsyncConnection, transmission_id: UUID) -> list[Any]:
-    """Rows of the keys that may sign a transmission; none: it leaves as it is."""
-    return list(await run(connection, _KEYS, id=transmission_id))
+async def keys_for(database: Database, transmission_id: UUID) -> Sequence[Any]:
+    """Rows of the keys that may sign a transmission; none: it leaves as it is. Raises Unavailable."""
+    return await database.fetch(_KEYS, id=transmission_id)
 
 
 async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any]) -> bytes:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from mail_runtime.contracts.errors import NotFound, Refused
 from store_api.blobs.places import COLUMNS, Place
 from store_api.db.engine import Database, run
@@ -29,6 +27,8 @@ _PLACES: Final = f"SELECT {COLUMNS} {_FROM} WHERE {_READABLE} ORDER BY n"
 _REACHABLE: Final = f"WITH reachable AS MATERIALIZED ({REACHABLE}) "
 _ALL_SUMMARIES: Final = _REACHABLE + _SUMMARIES.replace(_READABLE, f"({_READABLE} OR {_READABLE_ELSEWHERE})")
 _ALL_PLACES: Final = _REACHABLE + _PLACES.replace(_READABLE, f"({_READABLE} OR {_READABLE_ELSEWHERE})")
+
+_TRANSMISSION_PLACE: Final = f"SELECT {COLUMNS} FROM transmission t JOIN blob b ON b.id = t.blob_id WHERE t.id = :id"
 
 
 async def summaries(database: Database, account_id: UUID, blob_ids: Sequence[UUID]) -> list[bytes]:
@@ -60,15 +60,9 @@ def _check_number(blob_ids: Sequence[UUID]) -> None:
         raise Refused(f"at most {MAX_BLOBS} blobs in one request")
 
 
-async def transmission_place(connection: AsyncConnection, transmission_id: UUID) -> Place:
-    """Where the message of a transmission is. Raises NotFound."""
-    row = (
-        await run(
-            connection,
-            f"SELECT {COLUMNS} FROM transmission t JOIN blob b ON b.id = t.blob_id WHERE t.id = :id",
-            id=transmission_id,
-        )
-    ).one_or_none()
-    if row is None:
+async def transmission_place(database: Database, transmission_id: UUID) -> Place:
+    """Where the message of a transmission is. Raises NotFound, Unavailable."""
+    rows = await database.fetch(_TRANSMISSION_PLACE, id=transmission_id)
+    if not rows:
         raise NotFound("there is no such transmission")
-    return Place(*row)
+    return Place(*rows[0])

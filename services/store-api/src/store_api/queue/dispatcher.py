@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -27,6 +29,8 @@ from store_api.queue.suppression import refusal
 log = structlog.get_logger()
 
 POLL_S: Final = 1.0
+# A round costs the same for one delivery as for a hundred.
+ROUND_S: Final = 0.05
 BATCH: Final = 500
 # A published job that nobody claimed is published again after this time.
 REPUBLISH_S: Final = 600.0
@@ -53,6 +57,7 @@ class Dispatcher:
     def __init__(self, database: Database, bus: Bus, window: int) -> None:
         self._database, self._bus, self._window = database, bus, window
         self._after = ""
+        self._look_for_lost_at = 0.0
         self._due = asyncio.Event()
         # How outcomes are reported; the store sets it.
         self.report: Callable[[Outcomes], Awaitable[None]] | None = None
@@ -64,12 +69,14 @@ class Dispatcher:
     async def run(self) -> None:
         """Publish until cancelled; whatever is down is tried again."""
         prepared: JetStreamContext | None = None
+        loop = asyncio.get_running_loop()
         while True:
+            self._due.clear()
+            started, found = loop.time(), 0
             try:
                 if prepared is None:
                     prepared = await self._prepare()
-                while await self._publish_due(prepared) or self._after:
-                    pass
+                found = await self._publish_due(prepared)
             except (
                 BusUnavailable,
                 JetStreamError,
@@ -78,14 +85,18 @@ class Dispatcher:
                 OSError,
                 TimeoutError,
             ) as error:
-                prepared = None
+                prepared, self._after = None, ""
                 log.info("dispatch_waits", error=repr(error))
-            try:
+            if found < BATCH and not self._after:
+                await self._pause(started + ROUND_S, idle=not found)
+
+    async def _pause(self, until: float, *, idle: bool) -> None:
+        """Until there may be something; what comes at short intervals goes together."""
+        if idle:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()
-            except TimeoutError:
-                continue
-            self._due.clear()
+        await asyncio.sleep(until - asyncio.get_running_loop().time())
 
     async def _prepare(self) -> JetStreamContext:
         jetstream = self._bus.jetstream()
@@ -107,7 +118,9 @@ class Dispatcher:
         same Nats-Msg-Id, and the claim fences what slips through.
         """
         async with self._database.transaction() as connection:
-            await lanes.lost(connection)
+            if time.monotonic() > self._look_for_lost_at:
+                await lanes.lost(connection)
+                self._look_for_lost_at = time.monotonic() + POLL_S
             due, self._after = await lanes.due(connection, self._window, BATCH, self._after)
             if due:
                 await self._publish(jetstream, [row for row in due if not row.suppressed])

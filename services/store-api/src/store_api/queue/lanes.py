@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store_api.db.engine import run
+from store_api.db.engine import fetch, run
 from store_api.queue.retries import Ended
 
 # Lanes looked at in one round; the next round goes on behind the last of them.
@@ -96,7 +96,7 @@ UPDATE delivery SET in_flight = false, publish_after = next_attempt_at WHERE id 
 
 async def lost(connection: AsyncConnection) -> None:
     """Make due again what was published and never heard of."""
-    await run(connection, _LOST)
+    await fetch(connection, _LOST)
 
 
 async def due(connection: AsyncConnection, window: int, batch: int, after: str) -> tuple[list[Any], str]:
@@ -105,23 +105,24 @@ async def due(connection: AsyncConnection, window: int, batch: int, after: str) 
     `window`: how many deliveries of a lane may be with the relay. Recipients of one message in one domain come
     together, which may be more than `window` and `batch`.
     """
-    names = list((await run(connection, _LANES, after=after, lanes=LANES)).scalars())
-    rows = await run(connection, _DUE, names=names, window=window, batch=batch, lane_round=LANE_ROUND)
-    return list(rows), names[-1] if len(names) == LANES else ""
+    names = [row.domain for row in await fetch(connection, _LANES, after=after, lanes=LANES)]
+    rows = await fetch(connection, _DUE, names=names, window=window, batch=batch, lane_round=LANE_ROUND)
+    return rows, names[-1] if len(names) == LANES else ""
 
 
 async def published(connection: AsyncConnection, rows: Sequence[Any], pause_s: float) -> None:
     """Note that rows of `due` are with the relay; nobody publishes them again for so long."""
-    await run(connection, _PUBLISHED, ids=[row.id for row in rows], pause_s=pause_s)
+    await fetch(connection, _PUBLISHED, ids=[row.id for row in rows], pause_s=float(pause_s))
 
 
-async def learn(connection: AsyncConnection, ended: Sequence[Ended], first_s: float) -> None:
-    """Let domains rest that couldn't be reached, and wake those that answered. The rest is `first_s`, doubling."""
-    unreachable = {e.row.domain for e in ended if e.outcome.result == "deferred" and e.outcome.status in UNREACHABLE}
-    answered = {e.row.domain for e in ended if e.outcome.remote} - unreachable
-    if unreachable:
-        names = sorted(unreachable)
+def unreachable_domains(ended: Sequence[Ended]) -> set[str]:
+    """Domains of which no server could be reached."""
+    return {e.row.domain for e in ended if e.outcome.result == "deferred" and e.outcome.status in UNREACHABLE}
+
+
+async def learn_unreachable(connection: AsyncConnection, ended: Sequence[Ended], first_s: float) -> None:
+    """Let domains rest that couldn't be reached. The rest is `first_s`, doubling, until one of them answers."""
+    names = sorted(unreachable_domains(ended))
+    if names:
         await run(connection, _DOWN, names=names, first_s=first_s, longest_s=LONGEST_REST_S)
         await run(connection, _RESTING, names=names)
-    if answered:
-        await run(connection, "DELETE FROM down_domain WHERE name = ANY (CAST(:names AS text[]))", names=list(answered))

@@ -45,8 +45,7 @@ async def notification(
     database: Database, blobs: Blobs, rules: Rules, row: Any, reports: Sequence[RecipientReport]
 ) -> Arrived:
     """About the transmission of `row`, addressed to its reverse path."""
-    async with database.transaction() as connection:
-        place = await transmission_place(connection, row.transmission_id)
+    place = await transmission_place(database, row.transmission_id)
     async with loaded(blobs, place) as octets:
         original = Original(row.reverse_path, octets, row.ret, row.envid, row.created_at, row.traceparent or "")
         return bounce(rules.hostname, original, list(reports), uuid7())

@@ -1,7 +1,8 @@
 """The suppression list: recipients to whom a domain of ours doesn't send.
 
 What is queued for them fails when it becomes due, with a bounce to the sender as for any other failure: nothing
-disappears. A domain that wants it (`suppress_bounced`) has recipients added whom a remote calls unknown.
+disappears. Recipients whom remotes call unknown `suppress_after` times, with no success in between, are added; for a
+domain that wants it (`suppress_bounced`) at the first time.
 """
 
 from __future__ import annotations
@@ -20,22 +21,40 @@ from store_api.db.engine import run
 UNKNOWN_RECIPIENT: Final = frozenset({"5.1.1", "5.1.6", "5.1.10"})
 MAX_REASON_LENGTH: Final = 500
 
-_ADD_BOUNCED: Final = """
+# Bounces that lie further apart than this have nothing to do with each other.
+COUNTED_DAYS: Final = 90
+
+_COUNT_BOUNCED: Final = """
+WITH bounced AS (
+    SELECT DISTINCT ON (d.domain_id, lower(d.recipient)) d.domain_id, lower(d.recipient) AS address, d.last_reply
+    FROM delivery d WHERE d.id = ANY (CAST(:ids AS uuid[])) AND d.domain_id IS NOT NULL
+    ORDER BY d.domain_id, lower(d.recipient)
+), counted AS (
+    INSERT INTO hard_bounce AS known (domain_id, address)
+    SELECT domain_id, address FROM bounced ORDER BY domain_id, address
+    ON CONFLICT (domain_id, address) DO UPDATE SET
+        bounces = CASE WHEN known.last_at < now() - make_interval(days => :days) THEN 1 ELSE known.bounces + 1 END,
+        last_at = now()
+    RETURNING domain_id, address, bounces
+)
 INSERT INTO suppression (domain_id, address, reason)
-SELECT DISTINCT ON (d.domain_id, lower(d.recipient))
-       d.domain_id, lower(d.recipient), left('bounced: ' || d.last_reply, :length)
-FROM delivery d JOIN domain ON domain.id = d.domain_id
-WHERE domain.suppress_bounced AND d.id = ANY (CAST(:ids AS uuid[]))
-ORDER BY d.domain_id, lower(d.recipient)
+SELECT domain_id, address,
+       left(CASE bounces WHEN 1 THEN 'bounced: ' ELSE 'bounced ' || bounces || ' times: ' END || last_reply, :length)
+FROM counted JOIN bounced USING (domain_id, address) JOIN domain ON domain.id = counted.domain_id
+WHERE domain.suppress_bounced OR bounces >= domain.suppress_after
+ORDER BY domain_id, address
 ON CONFLICT DO NOTHING
 """
 
 
-async def add_bounced(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """Add those of the failed recipients who don't exist, where their senders' domain wants it."""
+async def count_bounced(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
+    """Count those of the failed recipients who don't exist; add those whom their senders' domain has had enough of.
+
+    A delivery that succeeds ends the count (`queue.recording`).
+    """
     ids = [o.delivery_id for o in outcomes if o.result == "failed" and o.status in UNKNOWN_RECIPIENT]
     if ids:
-        await run(connection, _ADD_BOUNCED, ids=ids, length=MAX_REASON_LENGTH)
+        await run(connection, _COUNT_BOUNCED, ids=ids, days=COUNTED_DAYS, length=MAX_REASON_LENGTH)
 
 
 def refusal(delivery: ClaimedDelivery) -> Outcome:
@@ -87,10 +106,11 @@ async def read_suppressed(connection: AsyncConnection, domain_id: UUID, address:
 
 
 async def remove(connection: AsyncConnection, domain_id: UUID, address: str) -> None:
-    """Raises NotFound."""
+    """Bounces are counted anew. Raises NotFound."""
     removed = await run(
         connection,
-        "DELETE FROM suppression WHERE domain_id = :domain_id AND address = :address",
+        "WITH anew AS (DELETE FROM hard_bounce WHERE domain_id = :domain_id AND address = :address)"
+        " DELETE FROM suppression WHERE domain_id = :domain_id AND address = :address",
         domain_id=domain_id,
         address=address.lower(),
     )

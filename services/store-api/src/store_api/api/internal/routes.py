@@ -15,7 +15,6 @@ from store_api.directory.questions import check_sender, recipients
 from store_api.dkim.signing import keys_for, signatures
 from store_api.ingest.submission import accept
 from store_api.messages.contents import transmission_place
-from store_api.queue.claims import claim
 
 router = APIRouter(prefix="/internal")
 router.include_router(mailboxes.router)
@@ -58,15 +57,14 @@ async def post_transmission(store: TheStore, request: Request) -> Response:
 @router.get("/transmissions/{transmission_id}/message")
 async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Response:
     """The message as it leaves: with the signatures of its domain on top."""
-    async with store.database.transaction() as connection:
-        place = await transmission_place(connection, transmission_id)
-        keys = await keys_for(connection, transmission_id)
+    place = await transmission_place(store.database, transmission_id)
+    keys = await keys_for(store.database, transmission_id)
     return await body_response(store.blobs, place, await signatures(store.blobs, place, keys) if keys else b"")
 
 
 @router.post("/deliveries/claim")
 async def post_claim(store: TheStore, request: Request) -> Response:
-    return packed(await claim(store.database, await read_value(request, wire.ClaimDeliveries)))
+    return packed(await store.claiming.ask(await read_value(request, wire.ClaimDeliveries)))
 
 
 @router.post("/deliveries/outcomes", status_code=204)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -29,7 +29,7 @@ from store_api.directory.domains import change_domain, delete_domain, insert_dom
 router = APIRouter(route_class=Idempotent, tags=[DIRECTORY])
 
 # What the admin of a domain may change of it; the rest is the system's admin's.
-_OWN: frozenset[str] = frozenset({"trash_days", "junk_days", "suppress_bounced"})
+_OWN: frozenset[str] = frozenset({"trash_days", "junk_days", "suppress_bounced", "suppress_after"})
 
 
 class DomainSettings(Input):
@@ -45,7 +45,12 @@ class DomainSettings(Input):
     trash_days: Days = Field(None, description="messages leave Trash after so many days")
     junk_days: Days = Field(None, description="messages leave Junk after so many days")
     suppress_bounced: bool = Field(
-        default_factory=bool, description="recipients that don't exist go to the suppression list", examples=[True]
+        default_factory=bool,
+        description="recipients that don't exist go to the suppression list at once",
+        examples=[True],
+    )
+    suppress_after: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        3, description="… after so many bounces with no delivery in between; null: not by themselves", examples=[3]
     )
 
 
@@ -64,6 +69,7 @@ class Domain(BaseModel):
     trash_days: int | None = Field(examples=[30])
     junk_days: int | None = Field(examples=[30])
     suppress_bounced: bool = Field(examples=[False])
+    suppress_after: int | None = Field(examples=[3])
     created_at: datetime
 
 
@@ -119,7 +125,7 @@ async def patch_domain(
     response: Response,
     if_match: IfMatch = None,
 ) -> Domain:
-    """Change a domain. Its own admin may change how long Trash and Junk are kept, and `suppress_bounced`."""
+    """Change a domain. Its own admin may change how long Trash and Junk are kept, and what is suppressed."""
     changes = new.changes()
     async with store.database.transaction() as connection:
         row = await read_domain(connection, domain, actor.domain_id, for_update=True)
