@@ -25,7 +25,9 @@ from mail_proto.imap.framing import (
     LiteralRefused,
 )
 from mail_proto.imap.parser import TaggedFault, parse_command
+from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, Not
+from mail_proto.imap.search_results import extended, saved
 from mail_proto.imap.sequence import SequenceSet
 from mail_proto.imap.sort_keys import SortCriterion, render_threads
 
@@ -125,6 +127,10 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b"a COMPRESS deflate", c.Compress("DEFLATE")),
         (b'a SEARCH FLAGGED NOT FROM "Smith"',
          c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "Smith")))), by_uid=False)),
+        (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
+            Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
+        (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
+            SequenceSet(((1, 0),)), (Attribute("UID"),), by_uid=True, changed_since=5, partial=PartialRange(9, 2))),
         (b"a SORT (SUBJECT REVERSE DATE) UTF-8 ALL",
          c.Sort((SortCriterion("subject"), SortCriterion("date", reverse=True)), Everything(), by_uid=False)),
         (b'a UID THREAD REFERENCES "us-ascii" FLAGGED', c.Thread("references", HasFlag("\\flagged"), by_uid=True)),
@@ -143,6 +149,10 @@ def test_commands(line: bytes, command: c.Command) -> None:
         b"a SEARCH ON 1-Foo-2000",
         b"a SEARCH " + b"(" * 60 + b"ALL" + b")" * 60, b"a STATUS x ()", b"a STATUS x (FOO)",
         b"a FETCH 4294967296 FLAGS",
+        b"a SEARCH RETURN (PARTIAL 1:2 ALL) ALL", b"a SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
+        b"a SEARCH RETURN (PARTIAL -1:2) ALL", b"a SEARCH RETURN (PARTIAL 0:2) ALL", b"a SEARCH RETURN (PARTIAL 1) ALL",
+        b"a SEARCH RETURN (PARTIAL 1:*) ALL", b"a SEARCH RETURN (PARTIAL 1:4294967296) ALL",
+        b"a FETCH 1:* UID (PARTIAL 1:2)",
         b"a APPEND x (\\Seen) y", b"a SELECT &", b'a LOGIN "a\\x" b', b"+ NOOP", b"a LOGIN {9}\r\nabc d",
     ],
 )  # fmt: skip
@@ -240,6 +250,23 @@ def test_compression_ends_at_a_flush() -> None:
     ended = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(zlib.Z_FINISH)
     assert next(compression.pieces(ended + b"b NOOP\r\n")) == b"a UNAUTHENTICATE\r\n"
     assert compression.in_clear == b"b NOOP\r\n"
+
+
+def test_pages_of_results() -> None:
+    results = [3, 5, 8, 9]
+    assert PartialRange(1, 2).of(results) == [3, 5]
+    assert PartialRange(4, 3).of(results) == [8, 9]
+    assert PartialRange(4, 100).of(results) == [9]
+    assert PartialRange(5, 9).of(results) == []
+    assert PartialRange(-1, -2).of(results) == [8, 9]
+    assert PartialRange(-4, -3).of(results) == [3, 5]
+    assert PartialRange(-3, -100).of(results) == [3, 5]
+    assert PartialRange(-5, -9).of(results) == []
+    everything = frozenset({"PARTIAL", "COUNT"})
+    answer = extended(b"a", everything, results, by_uid=True, partial=PartialRange(-1, -3))
+    assert answer == b'* ESEARCH (TAG "a") UID PARTIAL (-1:-3 5,8:9) COUNT 4\r\n'
+    assert saved(everything, results, PartialRange(1, 1)) == results
+    assert saved(frozenset({"PARTIAL", "MAX"}), results, PartialRange(1, 1)) == [3, 9]
 
 
 def test_gaps_in_a_set() -> None:

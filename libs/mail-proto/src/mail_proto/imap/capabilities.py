@@ -27,6 +27,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "STATUS=SIZE": ("RFC 8438", "octets of a mailbox"),
     "ESEARCH": ("RFC 4731", "minimum, maximum, count, all as a set"),
     "SEARCHRES": ("RFC 5182", "`$`, the last result"),
+    "PARTIAL": ("RFC 9394", "results and messages by the page"),
     "WITHIN": ("RFC 5032", "YOUNGER, OLDER"),
     "I18NLEVEL=1": ("RFC 5255", "all scripts compared without regard to case"),
     "SORT": ("RFC 5256", "sorted by the server"),

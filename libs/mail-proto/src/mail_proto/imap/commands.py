@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import FetchItem
+from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import SearchKey
 from mail_proto.imap.sequence import SequenceSet
 from mail_proto.imap.sort_keys import SortCriterion, ThreadAlgorithm
@@ -146,7 +147,7 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`results`: options of RETURN, in upper case; None: it wasn't there.
+    """`results`: options of RETURN, in upper case; None: it wasn't there. `partial`: the range of PARTIAL (RFC 9394).
 
     `fault`: why it can't be done, where a result was to be saved: that is empty then (RFC 5182 §2.1).
     """
@@ -155,16 +156,18 @@ class Search:
     by_uid: bool
     results: frozenset[str] | None = None
     fault: Refused | None = field(default=None, compare=False)
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """`results` as of Search (RFC 5267 §3)."""
+    """`results` and `partial` as of Search (RFC 5267 §3)."""
 
     criteria: tuple[SortCriterion, ...]
     key: SearchKey
     by_uid: bool
     results: frozenset[str] | None = None
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +187,17 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """`changed_since`: only what has a greater modseq; `vanished`: and what was removed after it (RFC 7162 §3.1.4)."""
+    """`changed_since`: only what has a greater modseq; `vanished`: and what was removed after it (RFC 7162 §3.1.4).
+
+    `partial`: only these of the messages (RFC 9394 §3.3), of which `changed_since` leaves some out.
+    """
 
     messages: SequenceSet
     items: tuple[FetchItem, ...]
     by_uid: bool
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

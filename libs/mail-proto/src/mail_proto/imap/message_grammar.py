@@ -9,11 +9,12 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import Refused, SyntaxFault
 from mail_proto.imap.fetch_items import parse_fetch_items
+from mail_proto.imap.partial import PartialRange, partial_range
 from mail_proto.imap.search_keys import Everything, SearchKey, SearchParser
 from mail_proto.imap.sort_keys import sort_criteria, thread_algorithm
 
-# RFC 4731 §3.1, RFC 5182 §2.1.
-_RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE"})
+# RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1.
+_RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"})
 
 
 def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
@@ -22,37 +23,52 @@ def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
 
 def _search(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """search = "SEARCH" [SP "RETURN" SP "(" [options] ")"] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
-    results = _results(cursor)
+    results, partial = _results(cursor)
     charset = ""
     if cursor.skip(b"CHARSET "):
         charset = cursor.text().upper()
         cursor.space()
     try:
-        return c.Search(SearchParser(cursor, charset).program(), by_uid, results)
+        return c.Search(SearchParser(cursor, charset).program(), by_uid, results, partial=partial)
     except Refused as fault:
         if results is None or "SAVE" not in results:
             raise
         cursor.at = len(cursor.octets)
-        return c.Search(Everything(), by_uid, results, fault)
+        return c.Search(Everything(), by_uid, results, fault, partial)
 
 
-def _results(cursor: Cursor) -> frozenset[str] | None:
+def _results(cursor: Cursor) -> tuple[frozenset[str] | None, PartialRange | None]:
     """None: there is no RETURN. No options at all mean ALL (RFC 4731 §3.1)."""
     if not cursor.skip(b"RETURN "):
-        return None
-    results = frozenset(cursor.parenthesised(cursor.keyword))
-    if unknown := results - _RESULTS:
-        raise SyntaxFault(f"the option {min(unknown)[:40]} is not offered")
+        return None, None
+    results: set[str] = set()
+    partial: PartialRange | None = None
+
+    def option() -> None:
+        nonlocal partial
+        word = cursor.keyword()
+        if word not in _RESULTS:
+            raise SyntaxFault(f"the option {word[:40]} is not offered")
+        if word == "PARTIAL":
+            if partial is not None:
+                raise SyntaxFault("one PARTIAL at a time (RFC 9394 section 3.1)")
+            cursor.space()
+            partial = partial_range(cursor)
+        results.add(word)
+
+    cursor.parenthesised(option)
+    if partial is not None and "ALL" in results:
+        raise SyntaxFault("either ALL or PARTIAL (RFC 9394 section 3.1)")
     cursor.space()
-    return results or frozenset({"ALL"})
+    return frozenset(results) or frozenset({"ALL"}), partial
 
 
 def _sort(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """RFC 5256 §5: the charset must be there. RETURN: RFC 5267 §3."""
-    results = _results(cursor)
+    results, partial = _results(cursor)
     criteria = sort_criteria(cursor)
     cursor.space()
-    return c.Sort(criteria, _in_charset(cursor), by_uid, results)
+    return c.Sort(criteria, _in_charset(cursor), by_uid, results, partial)
 
 
 def _thread(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
@@ -75,17 +91,22 @@ def _fetch(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     items = parse_fetch_items(cursor)
     changed_since: int | None = None
     vanished = False
+    partial: PartialRange | None = None
     if cursor.skip(b" ("):
         while not cursor.skip(b")"):
             if cursor.skip(b"CHANGEDSINCE "):
                 changed_since = cursor.modseq()
+            elif cursor.skip(b"PARTIAL "):
+                partial = partial_range(cursor)
             else:
                 cursor.expect(b"VANISHED")
                 vanished = True
             cursor.skip(b" ")
         if vanished and (changed_since is None or not by_uid):
             raise SyntaxFault("VANISHED goes with UID FETCH and CHANGEDSINCE (RFC 7162 section 3.2.6)")
-    return c.Fetch(messages, items, by_uid, changed_since, vanished)
+        if partial is not None and not by_uid:
+            raise SyntaxFault("PARTIAL goes with UID FETCH (RFC 9394 section 3.3)")
+    return c.Fetch(messages, items, by_uid, changed_since, vanished, partial)
 
 
 def _store(cursor: Cursor, name: str, by_uid: bool) -> c.Command:

@@ -1,10 +1,11 @@
-"""What SEARCH and SORT answer (RFC 9051 §7.3.4, RFC 4731, RFC 5267 §3): `* SEARCH`, `* SORT` or `* ESEARCH`."""
+"""What SEARCH and SORT answer (RFC 9051 §7.3.4, RFC 4731, RFC 5267 §3, RFC 9394): `* SEARCH`, `* SORT`, `* ESEARCH`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from mail_proto.imap import sequence
+from mail_proto.imap.partial import PartialRange
 
 
 def plain(word: bytes, numbers: Sequence[int], modseq: int = 0) -> bytes:
@@ -13,7 +14,15 @@ def plain(word: bytes, numbers: Sequence[int], modseq: int = 0) -> bytes:
     return b"* " + word + b"".join(b" %d" % number for number in numbers) + highest + b"\r\n"
 
 
-def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_uid: bool, modseq: int = 0) -> bytes:
+def extended(
+    tag: bytes,
+    options: frozenset[str],
+    numbers: Sequence[int],
+    *,
+    by_uid: bool,
+    modseq: int = 0,
+    partial: PartialRange | None = None,
+) -> bytes:
     """`* ESEARCH` with what was asked for; empty where the result is only to be saved (RFC 5182 §2.1).
 
     `numbers` ascending, or as they were sorted: MIN and MAX are then the first and the last (RFC 5267 §3.1).
@@ -30,6 +39,8 @@ def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_
             items.append(b"MAX %d" % numbers[-1])
         if "ALL" in options:
             items.append(b"ALL " + sequence.render(numbers))
+    if partial is not None:
+        items.append(b"PARTIAL (%b %b)" % (partial.render(), sequence.render(partial.of(numbers)) or b"NIL"))
     if "COUNT" in options:
         items.append(b"COUNT %d" % len(numbers))
     if modseq and numbers:
@@ -37,15 +48,19 @@ def extended(tag: bytes, options: frozenset[str], numbers: Sequence[int], *, by_
     return b" ".join(items) + b"\r\n"
 
 
-def saved(options: frozenset[str], uids: Sequence[int]) -> list[int]:
-    """What `$` stands for afterwards, and whose modseqs count: with MIN or MAX alone only those.
+def saved(options: frozenset[str], uids: Sequence[int], partial: PartialRange | None = None) -> list[int]:
+    """What `$` stands for afterwards, and whose modseqs count: with MIN, MAX or PARTIAL alone only those.
 
-    RFC 5182 §2.4, RFC 4731 §3.2.
+    RFC 5182 §2.4, RFC 4731 §3.2, RFC 9394 §3.2.
     """
-    if options & {"ALL", "COUNT"} or not options & {"MIN", "MAX"} or not uids:
+    if options & {"ALL", "COUNT"} or not options & {"MIN", "MAX", "PARTIAL"} or not uids:
         return sorted(uids)
-    ends = {uids[0]} if "MIN" in options else set()
-    return sorted(ends | ({uids[-1]} if "MAX" in options else set()))
+    chosen = {uids[0]} if "MIN" in options else set()
+    if "MAX" in options:
+        chosen.add(uids[-1])
+    if partial is not None:
+        chosen.update(partial.of(uids))
+    return sorted(chosen)
 
 
 def _quoted(tag: bytes) -> bytes:

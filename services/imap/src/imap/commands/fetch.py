@@ -51,6 +51,8 @@ async def fetch(session: Session, command: Fetch) -> Done:
     if command.by_uid and Attribute("UID") not in items:
         items = (Attribute("UID"), *items)
     uids = selected.view.select(command.messages, by_uid=command.by_uid)
+    if command.partial is not None:
+        uids = list(command.partial.of(uids))
     if command.changed_since is not None:  # RFC 7162 §3.1.4.1: MODSEQ comes along
         if Attribute("MODSEQ") not in items:
             items = (*items, Attribute("MODSEQ"))

@@ -49,11 +49,12 @@ async def _answer(session: Session, command: Search | Sort, word: bytes) -> None
     if command.results is None:
         await session.send(plain(word, numbers, found.modseq if wants_modseq else 0))
         return
-    counting = saved(command.results, uids)
+    counting = saved(command.results, uids, command.partial)
     if saves:
         view.saved = counting
     highest = max(map(view.columns.modseq_of, counting), default=0) if wants_modseq else 0
-    await session.send(extended(session.tag, command.results, numbers, by_uid=command.by_uid, modseq=highest))
+    by_uid, partial = command.by_uid, command.partial
+    await session.send(extended(session.tag, command.results, numbers, by_uid=by_uid, modseq=highest, partial=partial))
 
 
 async def thread(session: Session, command: Thread) -> Done:
