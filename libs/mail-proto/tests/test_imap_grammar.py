@@ -30,6 +30,7 @@ from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, No
 from mail_proto.imap.search_results import extended, saved
 from mail_proto.imap.sequence import SequenceSet
 from mail_proto.imap.sort_keys import SortCriterion, render_threads
+from mail_proto.imap.urls import MessageUrl, parse_url, shown
 
 
 def events(framing: Framing, *pieces: bytes) -> list[Event]:
@@ -127,6 +128,8 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b"a COMPRESS deflate", c.Compress("DEFLATE")),
         (b'a SEARCH FLAGGED NOT FROM "Smith"',
          c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "Smith")))), by_uid=False)),
+        (b'a APPEND x (\\Seen) CATENATE (URL "/y/;UID=20" TEXT {2+}\r\nab) {1+}\r\nc', c.Append("x", (
+            c.NewMessage(("\\Seen",), None, b"", parts=("/y/;UID=20", b"ab")), c.NewMessage((), None, b"c")))),
         (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
             Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
         (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
@@ -149,6 +152,7 @@ def test_commands(line: bytes, command: c.Command) -> None:
         b"a SEARCH ON 1-Foo-2000",
         b"a SEARCH " + b"(" * 60 + b"ALL" + b")" * 60, b"a STATUS x ()", b"a STATUS x (FOO)",
         b"a FETCH 4294967296 FLAGS",
+        b"a APPEND x CATENATE ()", b"a APPEND x CATENATE (TEXT abc)", b"a APPEND x CATENATE (URL)",
         b"a SEARCH RETURN (PARTIAL 1:2 ALL) ALL", b"a SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
         b"a SEARCH RETURN (PARTIAL -1:2) ALL", b"a SEARCH RETURN (PARTIAL 0:2) ALL", b"a SEARCH RETURN (PARTIAL 1) ALL",
         b"a SEARCH RETURN (PARTIAL 1:*) ALL", b"a SEARCH RETURN (PARTIAL 1:4294967296) ALL",
@@ -250,6 +254,32 @@ def test_compression_ends_at_a_flush() -> None:
     ended = deflate.compress(b"a UNAUTHENTICATE\r\n") + deflate.flush(zlib.Z_FINISH)
     assert next(compression.pieces(ended + b"b NOOP\r\n")) == b"a UNAUTHENTICATE\r\n"
     assert compression.in_clear == b"b NOOP\r\n"
+
+
+def test_urls_of_messages() -> None:
+    """RFC 4469 appendix A."""
+    assert parse_url("/Drafts;UIDVALIDITY=385759045/;UID=20/;section=1.MIME") == MessageUrl(
+        "Drafts", 385759045, 20, Section(b"BODY[1.MIME]", (1,), "MIME", sets_seen=False)
+    )
+    assert parse_url("/%C3%A4%2Fb%3B/;UID=1/;PARTIAL=0.1024") == MessageUrl("ä/b;", None, 1, None, 0, 1024)
+    assert parse_url("/inbox/;UID=1").mailbox == "INBOX"
+    assert parse_url(";UID=7/;SECTION=HEADER.FIELDS%20(To)/;PARTIAL=5").section == Section(
+        b"BODY[HEADER.FIELDS (To)]", (), "HEADER.FIELDS", (b"To",), sets_seen=False
+    )
+    assert shown("a]b\r\n") == "a%5Db%0D%0A"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "/", "/Drafts", "imap://host/Drafts/;UID=1", "//host/Drafts/;UID=1", "/Drafts;UIDVALIDITY=0/;UID=1",
+        "/Drafts/;UID=0", "/Drafts/;UID=1/;SECTION=", "/Drafts/;UID=1/;SECTION=MIME", "/Drafts/;UID=1/;SECTION=1]",
+        "/Drafts/;UID=1;URLAUTH=anonymous", "/Drafts/;UID=1/;PARTIAL=1.0", "/%zz/;UID=1", "/%ff/;UID=1", "/ä/;UID=1",
+    ],
+)  # fmt: skip
+def test_what_is_no_url_of_a_message(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_url(text)
 
 
 def test_pages_of_results() -> None:

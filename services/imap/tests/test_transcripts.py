@@ -93,6 +93,7 @@ class Stage:
             "bomb": self._bomb,
             "command": self._command,
             "compress": self._compress,
+            "catenate": self._catenate,
             "clear": self._clear,
             "deliver": self._deliver,
             "login": self._login,
@@ -150,6 +151,11 @@ class Stage:
     def _compress(self, connection: str = "1") -> None:
         number = int(connection)
         self.player.adopt(number, CompressedPeer(self.player.peer(number)))
+
+    def _catenate(self, count: str) -> None:
+        """The message with uid 6 so many times."""
+        parts = b" ".join([b'URL ";UID=6"'] * int(count))
+        self.player.peer().send(b"big APPEND INBOX CATENATE (" + parts + b")\r\n")
 
     def _clear(self) -> None:
         """UNAUTHENTICATE and a login behind it in one go; from then on nothing is compressed."""

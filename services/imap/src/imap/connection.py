@@ -85,7 +85,7 @@ class Connection:
             is_secure=client.is_secure,
             password_may_cross=settings.plaintext_login_on_loopback and is_loopback(self._peer),
         )
-        self._session = Session(shared, self._send, self._protocol.enabled)
+        self._session = Session(shared, self._send, self._flush, self._protocol.enabled)
         self._logins = Logins(shared.store, settings.login_failure_delay_s, self._peer)
         self._login_deadline = asyncio.get_running_loop().time() + settings.login_timeout_s
         self._watching = ExitStack()

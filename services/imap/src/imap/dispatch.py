@@ -11,6 +11,7 @@ import structlog
 
 from imap.commands import append, fetch, listing, mailboxes, messages, quota, search, selecting, status, store
 from imap.metrics import COMMANDS
+from imap.progress import LONG, reporting
 from imap.session import Done, Session
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault, Refused
@@ -70,7 +71,8 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     start = time.perf_counter()
     await _tell_highest(session, command)
     try:
-        done = await _COMMANDS[type(command)](session, command)
+        work = _COMMANDS[type(command)](session, command)
+        done = await (reporting(session, work) if isinstance(command, LONG) else work)
         protocol.opened(is_open=session.selected is not None)
         await _tell_news(session, command)
     except ImapFault as fault:

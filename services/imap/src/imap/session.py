@@ -55,13 +55,14 @@ class Done:
 
 @dataclass(slots=True)
 class Session:
-    """State between commands. `send` writes to the client and waits while it reads slowly.
+    """State between commands. `send` writes to the client soon, `flush` now; both wait while it reads slowly.
 
     `tag`: of the command that is under way.
     """
 
     shared: Shared
     send: Send
+    flush: Callable[[], Awaitable[None]]
     enabled: Enabled
     tag: bytes = b"*"
     principal: Principal | None = None

@@ -49,6 +49,9 @@ class Settings:
     send_timeout_s: float = setting(
         "POSTROOM_IMAP_SEND_TIMEOUT_S", "seconds after which a client that doesn't read is cut off", 120.0
     )
+    progress_interval_s: float = setting(
+        "POSTROOM_IMAP_PROGRESS_INTERVAL_S", "seconds after which clients are told that a command goes on", 10.0
+    )
     oauth_issuers: str = setting(
         "POSTROOM_OAUTH_ISSUERS", "as at the store; when there are any, OAUTHBEARER and XOAUTH2 are offered", ""
     )

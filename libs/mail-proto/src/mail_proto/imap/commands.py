@@ -122,12 +122,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """`is_binary`: sent as a literal8, which may hold NUL (RFC 3516 §4.4, RFC 6855 §4)."""
+    """`is_binary`: sent as a literal8, which may hold NUL (RFC 3516 §4.4, RFC 6855 §4).
+
+    `parts`: what CATENATE puts together instead, octets and URLs of messages (RFC 4469 §3).
+    """
 
     flags: tuple[str, ...]
     date: datetime | None
     octets: bytes = field(repr=False)
     is_binary: bool = False
+    parts: tuple[bytes | str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

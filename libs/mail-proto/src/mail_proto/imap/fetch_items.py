@@ -92,6 +92,14 @@ def parse_fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
     return (_item(cursor),)
 
 
+def parse_section(octets: bytes) -> Section:
+    """What stands between the brackets of BODY[…]. Raises SyntaxFault."""
+    cursor = Cursor(b"[" + octets + b"]")
+    found = _section(cursor, sets_seen=False)
+    cursor.end()
+    return found
+
+
 def _item(cursor: Cursor) -> FetchItem:
     found = _WORD.match(cursor.octets, cursor.at)
     word = found[0].decode("ascii").upper() if found else ""

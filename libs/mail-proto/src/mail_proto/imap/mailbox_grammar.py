@@ -177,7 +177,10 @@ def _append(cursor: Cursor, name: str) -> c.Command:
 
 
 def _new_message(cursor: Cursor) -> c.NewMessage:
-    """[flag-list SP] [date-time SP] (literal / literal8 / utf8-literal)"""
+    """[flag-list SP] [date-time SP] (literal / literal8 / utf8-literal / catenate)
+
+    catenate = "CATENATE" SP "(" cat-part *(SP cat-part) ")"    (RFC 4469 §5)
+    """
     flags: tuple[str, ...] = ()
     date: datetime | None = None
     if cursor.looking_at(b"("):
@@ -189,6 +192,11 @@ def _new_message(cursor: Cursor) -> c.NewMessage:
         except ValueError as error:
             raise SyntaxFault('a date-time is written "17-Jul-1996 02:44:25 -0700"') from error
         cursor.space()
+    if cursor.skip(b"CATENATE "):
+        parts = cursor.parenthesised(lambda: _part(cursor))
+        if not parts:
+            raise SyntaxFault("there is nothing to catenate")
+        return c.NewMessage(flags, date, b"", parts=tuple(parts))
     if not cursor.skip(b"UTF8 ("):
         is_binary = cursor.skip(b"~")
         return c.NewMessage(flags, date, cursor.literal(), is_binary)
@@ -196,6 +204,15 @@ def _new_message(cursor: Cursor) -> c.NewMessage:
     octets = cursor.literal()
     cursor.expect(b")")
     return c.NewMessage(flags, date, octets, is_binary=True)
+
+
+def _part(cursor: Cursor) -> bytes | str:
+    """cat-part = "TEXT" SP literal / "URL" SP astring    (RFC 4469 §5)"""
+    if cursor.skip(b"URL "):
+        return cursor.text()
+    cursor.expect(b"TEXT ")
+    cursor.skip(b"~")
+    return cursor.literal()
 
 
 def _quota(cursor: Cursor, name: str) -> c.Command:

@@ -29,7 +29,7 @@ def extended(
     """
     if options == {"SAVE"}:
         return b""
-    items = [b"* ESEARCH (TAG %b)" % _quoted(tag)]
+    items = [b"* ESEARCH (TAG %b)" % quoted(tag)]
     if by_uid:
         items.append(b"UID")
     if numbers:
@@ -63,5 +63,6 @@ def saved(options: frozenset[str], uids: Sequence[int], partial: PartialRange | 
     return sorted(chosen)
 
 
-def _quoted(tag: bytes) -> bytes:
+def quoted(tag: bytes) -> bytes:
+    """A tag as a string."""
     return b'"' + tag.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

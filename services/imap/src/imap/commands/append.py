@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imap.commands.catenate import catenate
 from imap.session import Done, Session
 from mail_proto.imap import sequence
 from mail_proto.imap.commands import Append, NewMessage
@@ -11,28 +12,35 @@ from mail_runtime.contracts.store import AppendHeader
 
 
 async def append(session: Session, command: Append) -> Done:
-    for message in command.messages:
-        _check(message)
     try:
         mailbox = await session.find_mailbox(command.mailbox)
+    except Refused as error:
+        raise Refused(str(error), "TRYCREATE") from error
+    octets = []
+    room = session.shared.settings.max_message_octets
+    for message in command.messages:
+        octets.append(await catenate(session, message.parts, room) if message.parts else message.octets)
+        _check(message, octets[-1])
+        # Several together are no larger than one may be, as the framing has it for literals.
+        room -= len(octets[-1]) if message.parts else 0
+    try:
         headers = [AppendHeader(flags=list(one.flags), internal_date=one.date) for one in command.messages]
-        octets = [one.octets for one in command.messages]
         if len(octets) == 1:
             appended = [await session.store.append(session.account_id, mailbox.id, headers[0], octets[0])]
         else:
             appended = await session.store.append_all(session.account_id, mailbox.id, headers, octets)
-    except (Refused, NotFound) as error:
+    except NotFound as error:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
     session.watch.changed.set()
     uids = sequence.render(one.uid for one in appended).decode("ascii")
     return Done("appended", f"APPENDUID {appended[0].uid_validity} {uids}")
 
 
-def _check(message: NewMessage) -> None:
+def _check(message: NewMessage, octets: bytes) -> None:
     """Raises Refused."""
-    if not message.octets:
+    if not octets:
         # RFC 3502 §6.3.11: a message of no octets abandons the whole command.
         raise Refused("an empty message: nothing was appended")
-    if b"\0" in message.octets:
+    if b"\0" in octets:
         # Kept as it is, such a message couldn't be sent by FETCH BODY[] (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
         raise Refused("messages with NUL are not stored", "UNKNOWN-CTE" if message.is_binary else "")
