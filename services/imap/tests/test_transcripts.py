@@ -9,6 +9,7 @@ import ssl
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -90,7 +91,9 @@ class Stage:
     def _actions(self) -> dict[str, Callable[..., None]]:
         return {
             "append": self._append,
+            "as": self._log_in_as,
             "bomb": self._bomb,
+            "colleagues": self._make_colleagues,
             "command": self._command,
             "compress": self._compress,
             "catenate": self._catenate,
@@ -134,6 +137,18 @@ class Stage:
     def _login(self, connection: str = "1") -> None:
         lines = f"{connection}S: * OK {{_:.*}}\n{connection}C: in LOGIN {{user}} {{password}}\n"
         self.player.go_on(parse("login", lines + f"{connection}S: in OK {{_:.*}}\n"))
+
+    def _make_colleagues(self, *names: str) -> None:
+        """Accounts of a domain of their own; their names become their addresses."""
+        domain = f"d{uuid4().hex[:12]}.test"
+        status, answer = self._rest.call("POST", "/v1/domains", {"name": domain})
+        assert status == 201, answer
+        for name in names:
+            self.player.captures[name] = self._rest.make_user(domain).address
+
+    def _log_in_as(self, address: str, connection: str = "1") -> None:
+        lines = f"{connection}S: * OK {{_:.*}}\n{connection}C: in LOGIN {address} {{password}}\n"
+        self.player.go_on(parse("as", lines + f"{connection}S: in OK {{_:.*}}\n"))
 
     def _select(self, mailbox: str = "INBOX", connection: str = "1") -> None:
         lines = f"{connection}C: sel SELECT {mailbox}\n{connection}S: ...\n{connection}S: sel OK {{_:.*}}\n"

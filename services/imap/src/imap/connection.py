@@ -271,7 +271,8 @@ class Connection:
         self._session.unselect()
         self._watching.close()
         if self._session.principal is not None:
-            await self._shared.watches.release(self._session.account_id)
+            for account_id in (self._session.account_id, *self._session.watch.followed):
+                await self._shared.watches.release(account_id)
         self._session.principal, self._session.watch = None, Watch()
 
     async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from imap.commands import append, fetch, listing, mailboxes, messages, quota, search, selecting, status, store
+from imap.commands import acl, append, fetch, listing, mailboxes, messages, quota, search, selecting, status, store
 from imap.metrics import COMMANDS
 from imap.progress import LONG, reporting
 from imap.session import Done, Session
@@ -29,6 +29,7 @@ RETRY_S: Final = 1.0
 _CODES: Final[dict[type[store_errors.StoreError], str]] = {
     store_errors.Unavailable: "UNAVAILABLE",
     store_errors.NotFound: "NONEXISTENT",
+    store_errors.NotPermitted: "NOPERM",
     store_errors.Conflict: "ALREADYEXISTS",
     store_errors.Refused: "CANNOT",
     store_errors.TooLarge: "TOOBIG",
@@ -41,6 +42,7 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
     c.ListMailboxes: listing.list_mailboxes,
     c.Status: status.status,
     c.Quota: quota.quota,
+    c.Acl: acl.on_rights,
     c.Create: mailboxes.create,
     c.OnMailbox: mailboxes.on_mailbox,
     c.Rename: mailboxes.rename,
@@ -56,7 +58,9 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
 
 
 class MailboxGone(Exception):
-    """The selected mailbox was deleted: the session can't go on (RFC 2180 §3)."""
+    """The selected mailbox was deleted, or may not be read any more: the session can't go on (RFC 2180 §3, RFC 4314
+    §5.1.1).
+    """
 
 
 def refusal(error: store_errors.StoreError) -> Refused:
@@ -105,8 +109,8 @@ async def _tell_news(session: Session, command: c.Command) -> None:
     if session.watch.changed.is_set():
         try:
             await session.refresh()
-        except store_errors.NotFound as error:
-            raise MailboxGone("the mailbox was deleted") from error
+        except (store_errors.NotFound, store_errors.NotPermitted) as error:
+            raise MailboxGone("the mailbox is gone") from error
         except store_errors.Unavailable:
             session.watch.changed.set()  # nothing is lost: the next command tries again
     await _tell_known_news(session, command)
@@ -115,7 +119,7 @@ async def _tell_news(session: Session, command: c.Command) -> None:
 async def _tell_known_news(session: Session, command: c.Command) -> None:
     if session.selected is None:
         return
-    await session.send(session.selected.view.announce(_telling(session, command)))
+    await session.send(session.selected.rights_news() + session.selected.view.announce(_telling(session, command)))
 
 
 def _telling(session: Session, command: c.Command) -> Telling:
@@ -146,11 +150,12 @@ async def push(session: Session) -> None:
         return
     try:
         await session.refresh()
-    except store_errors.NotFound as error:
-        raise MailboxGone("the mailbox was deleted") from error
+    except (store_errors.NotFound, store_errors.NotPermitted) as error:
+        raise MailboxGone("the mailbox is gone") from error
     except store_errors.Unavailable as error:
         log.info("push_waits", error=str(error))
         await asyncio.sleep(RETRY_S)
         session.watch.changed.set()
         return
-    await session.send(session.selected.view.announce(_telling(session, c.Simple("IDLE"))))
+    telling = _telling(session, c.Simple("IDLE"))
+    await session.send(session.selected.rights_news() + session.selected.view.announce(telling))

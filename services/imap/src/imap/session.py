@@ -12,9 +12,11 @@ from imap.views import SharedMailbox, Views
 from imap.watches import Watch, Watches
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import Refused
+from mail_proto.imap.rights import RIGHTS, WRITING
 from mail_proto.imap.states import State
 from mail_proto.imap.view import View
 from mail_runtime.contracts.store import Mailbox, Principal
+from mail_runtime.contracts.store.sharing import is_elsewhere
 from mail_runtime.store_client import StoreClient
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -33,16 +35,41 @@ class Shared:
 
 @dataclass(slots=True)
 class Selected:
-    """The selected mailbox. `told_highest`: the client was told its modseq (RFC 7162 §3.1.2)."""
+    """The selected mailbox. `told_highest`: the client was told its modseq (RFC 7162 §3.1.2).
+
+    `examined`: by EXAMINE. `told_rights`: those that the client knows of.
+    """
 
     shared: SharedMailbox
-    read_only: bool
+    examined: bool
     view: View
     told_highest: bool = False
+    told_rights: str = RIGHTS
 
     @property
     def mailbox(self) -> Mailbox:
         return self.shared.mailbox
+
+    @property
+    def rights(self) -> str:
+        """As they were when the mailbox was looked at last; the store decides."""
+        return self.shared.mailbox.rights
+
+    @property
+    def read_only(self) -> bool:
+        return self.examined or WRITING.isdisjoint(self.rights)
+
+    def permanent_flags(self) -> bytes:
+        """`* OK [PERMANENTFLAGS …]`."""
+        flags = "()" if self.examined else self.view.permanent_flags(self.rights)
+        return b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % flags.encode("ascii")
+
+    def rights_news(self) -> bytes:
+        """What the client is told when its rights have changed (RFC 4314 §5.1.1)."""
+        if self.told_rights == self.rights:
+            return b""
+        self.told_rights = self.rights
+        return self.view.flags_response() + self.permanent_flags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +112,15 @@ class Session:
         return self.shared.store
 
     def writable(self) -> Selected:
-        """The selected mailbox. Raises Refused: it was opened by EXAMINE."""
+        """The selected mailbox. Raises Refused: it was opened by EXAMINE. What is another's is the store's business."""
         assert self.selected is not None, "checked by states.check_allowed"
-        if self.selected.read_only:
+        if self.selected.examined:
             raise Refused("the mailbox was opened read-only", "READ-ONLY")
         return self.selected
 
     async def find_mailbox(self, name: str) -> Mailbox:
-        """Raises Refused: there is none of that name."""
-        for mailbox in await self.store.mailboxes(self.account_id):
+        """Raises Refused: there is none of that name, not among others' that the account may know of either."""
+        for mailbox in await self.store.mailboxes(self.account_id, elsewhere=is_elsewhere(name)):
             if mailbox.name == name:
                 return mailbox
         raise Refused("there is no such mailbox", "NONEXISTENT")
@@ -110,4 +137,5 @@ class Session:
         if self.selected is not None:
             self.shared.views.close(self.selected.shared, self.selected.view)
         self.selected = None
+        self.shared.watches.leave(self.watch)
         self.watch.mailbox_id = None

@@ -11,7 +11,7 @@ from uuid import UUID
 from imap.objects import KnownObjects
 from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.view import View
-from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.errors import NotFound, NotPermitted
 from mail_runtime.contracts.store import Columns, Mailbox
 from mail_runtime.contracts.store.columns import Table
 from mail_runtime.contracts.store.uids import joined
@@ -53,7 +53,8 @@ class SharedMailbox:
         return 0 if self._columns is None else self._columns.memory_octets
 
     async def refresh(self) -> None:
-        """Everything that was committed before the call is known after it. Raises NotFound, Unavailable."""
+        """Everything that was committed before the call is known after it. Raises NotFound, NotPermitted: it is
+        another's, and may not be read any more. Unavailable."""
         self._asked += 1
         asked = self._asked
         async with self._reading:
@@ -101,13 +102,16 @@ class Views:
         self._shared: OrderedDict[tuple[UUID, UUID], SharedMailbox] = OrderedDict()
 
     async def open(self, account_id: UUID, mailbox_id: UUID) -> tuple[SharedMailbox, View]:
-        """A view of the mailbox as it is now; `close` it. Raises NotFound, Unavailable."""
+        """A view of the mailbox as it is now; `close` it. Raises NotFound, NotPermitted, Unavailable.
+
+        Another's mailbox is read with the rights of the account, and shared with its other sessions only.
+        """
         key = (account_id, mailbox_id)
         shared = self._shared.setdefault(key, SharedMailbox(self._store, account_id, mailbox_id))
         self._shared.move_to_end(key)
         try:
             await shared.refresh()
-        except NotFound:
+        except (NotFound, NotPermitted):
             self._shared.pop(key, None)
             raise
         return shared, View(shared.columns)

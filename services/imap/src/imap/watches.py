@@ -28,10 +28,15 @@ _ENDS: Final = {
 
 
 class Watch:
-    """One session's interest: `changed` is set when its mailbox may have changed; `kick` is told why it must end."""
+    """One session's interest: `changed` is set when its mailbox may have changed; `kick` is told why it must end.
+
+    `owner_id`: whose mailbox it watches, if it is another's. `followed`: owners whose subscription it may have made.
+    """
 
     def __init__(self, kick: Callable[[str], None] | None = None) -> None:
         self.mailbox_id: UUID | None = None
+        self.owner_id: UUID | None = None
+        self.followed: set[UUID] = set()
         self.changed = asyncio.Event()
         self.kick = kick
 
@@ -39,6 +44,8 @@ class Watch:
 class _Account:
     def __init__(self) -> None:
         self.watches: set[Watch] = set()
+        # Of sessions of other accounts that have a mailbox of this one selected.
+        self.guests: set[Watch] = set()
         self.subscriptions: list[Subscription] = []
         self.subscribing = asyncio.Lock()
 
@@ -67,13 +74,26 @@ class Watches:
         finally:
             account.watches.discard(watch)
 
+    async def follow(self, watch: Watch, owner_id: UUID) -> None:
+        """Watch a mailbox of another account until `leave`; `release` the owner once the session ends."""
+        self._accounts.setdefault(owner_id, _Account()).guests.add(watch)
+        watch.owner_id = owner_id
+        watch.followed.add(owner_id)
+        await self.subscribe(owner_id)
+
+    def leave(self, watch: Watch) -> None:
+        """The session has no other's mailbox selected any more."""
+        if watch.owner_id is not None and (account := self._accounts.get(watch.owner_id)) is not None:
+            account.guests.discard(watch)
+        watch.owner_id = None
+
     async def subscribe(self, account_id: UUID) -> None:
         """Make sure that there is a subscription; without a connection it follows later."""
         account = self._accounts.get(account_id)
         if account is None:
             return
         async with account.subscribing:
-            if account.subscriptions or not account.watches or not self._bus.connected:
+            if account.subscriptions or not (account.watches or account.guests) or not self._bus.connected:
                 return
             try:
                 account.subscriptions.append(await self._bus.subscribe(mailbox_subject(account_id), self._notified))
@@ -84,7 +104,7 @@ class Watches:
     async def release(self, account_id: UUID) -> None:
         """Give the subscription up when nobody watches the account any more."""
         account = self._accounts.get(account_id)
-        if account is None or account.watches:
+        if account is None or account.watches or account.guests:
             return
         del self._accounts[account_id]
         async with account.subscribing:  # one that is under way has to be given up too
@@ -102,7 +122,7 @@ class Watches:
             log.warning("odd_subject", subject=message.subject)
             return
         account = self._accounts.get(account_id)
-        for watch in account.watches if account else ():
+        for watch in (*account.watches, *account.guests) if account else ():
             if watch.mailbox_id == mailbox_id:
                 watch.changed.set()
 
@@ -123,5 +143,5 @@ class Watches:
         """Subscribe what waited; whatever was published meanwhile was missed, so everybody looks."""
         for account_id, account in list(self._accounts.items()):
             await self.subscribe(account_id)
-            for watch in account.watches:
+            for watch in (*account.watches, *account.guests):
                 watch.changed.set()

@@ -183,6 +183,17 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Acl:
+    """GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS (RFC 4314 §3); `rights` without `c` and `d`."""
+
+    name: str
+    mailbox: str
+    identifier: str = ""
+    rights: str = ""
+    how: Literal["replace", "add", "remove"] = "replace"
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     algorithm: ThreadAlgorithm
     key: SearchKey
@@ -237,6 +248,7 @@ Command = (
     | Create
     | OnMailbox
     | Quota
+    | Acl
     | Rename
     | ListMailboxes
     | Status

@@ -35,7 +35,7 @@ class Listing:
 
     def responses(self) -> Iterator[tuple[Listed, bytes]]:
         """What is shown, each with its untagged response."""
-        shown = [mailbox for mailbox in self._mailboxes if self._is_selected(mailbox)]
+        shown = [mailbox for mailbox in self._mailboxes if self.is_selected(mailbox)]
         chosen = {mailbox.name for mailbox in shown}
         if self._command.is_lsub:
             for mailbox in filter(self._matches, [*shown, *self._lsub_superiors(shown)]):
@@ -55,7 +55,8 @@ class Listing:
     def _matches(self, mailbox: Listed) -> bool:
         return any(pattern.matches(mailbox.name) for pattern in self._patterns)
 
-    def _is_selected(self, mailbox: Listed) -> bool:
+    def is_selected(self, mailbox: Listed) -> bool:
+        """Whether it meets the selection options itself, rather than by its inferiors."""
         select = self._command.select
         wants_subscribed = self._command.is_lsub or "SUBSCRIBED" in select
         if wants_subscribed and not mailbox.subscribed:

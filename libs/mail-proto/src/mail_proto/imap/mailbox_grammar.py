@@ -34,7 +34,7 @@ MAX_PATTERNS: Final = 100
 _SELECT_PARAMETERS: Final = frozenset({"CONDSTORE", "QRESYNC"})
 # REMOTE: no mailbox is. RECURSIVEMATCH needs one of the others.
 _SELECT_OPTIONS: Final = frozenset({"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"})
-_RETURN_OPTIONS: Final = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+_RETURN_OPTIONS: Final = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS"})
 
 
 def _select(cursor: Cursor, name: str) -> c.Command:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mail_proto.imap import commands as c
-from mail_proto.imap import mailbox_grammar, message_grammar
+from mail_proto.imap import mailbox_grammar, message_grammar, rights
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import ImapFault, SyntaxFault
 
@@ -97,4 +97,5 @@ _COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
     "ENABLE": _enable,
     "COMPRESS": _compress,
     **mailbox_grammar.COMMANDS,
+    **rights.COMMANDS,
 }

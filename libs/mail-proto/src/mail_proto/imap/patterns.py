@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 # Neighbouring wildcards are one: `*` swallows `%`.
@@ -35,6 +35,12 @@ class Pattern:
             if not reached:
                 return False
         return len(name) in reached
+
+
+def may_match(pattern: str, beginnings: Iterable[str]) -> bool:
+    """Whether a name that begins so can match; sometimes it says yes though none does."""
+    fixed = re.split("[*%]", pattern, maxsplit=1)[0]
+    return any(beginning.startswith(fixed) or fixed.startswith(beginning) for beginning in beginnings)
 
 
 def _run_starts(name: str, reached: Collection[int]) -> Iterator[int]:

@@ -40,7 +40,7 @@ from mail_proto.imap.steps import (
 MAX_FAULTS: Final = 20
 # RFC 4954 §4 names the risk for SMTP; four mistypings are human.
 MAX_FAILED_LOGINS: Final = 5
-NAMESPACE: Final = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+NAMESPACE: Final = b'* NAMESPACE (("" "/")) (("Shared/" "/")) (("Public/" "/"))\r\n'
 IDENTITY: Final = b'* ID ("name" "Postroom")\r\n'
 
 

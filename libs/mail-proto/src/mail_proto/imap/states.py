@@ -42,6 +42,7 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Create: _AFTER,
     c.OnMailbox: _AFTER,
     c.Quota: _AFTER,
+    c.Acl: _AFTER,
     c.Rename: _AFTER,
     c.ListMailboxes: _AFTER,
     c.Status: _AFTER,

@@ -17,6 +17,7 @@ from typing import Final
 from mail_proto.imap import render, sequence
 from mail_proto.imap.errors import SyntaxFault
 from mail_proto.imap.mailbox_columns import MailboxColumns, Message
+from mail_proto.imap.rights import right_for
 from mail_proto.imap.sequence import SequenceSet
 
 # What FETCH takes from the columns, and how it looks.
@@ -153,9 +154,12 @@ class View:
         self._keywords_told = self.columns.keywords_version
         return b"* FLAGS %b\r\n" % render.flags([*SYSTEM_FLAGS, *self.columns.keywords.values()])
 
-    def permanent_flags(self) -> str:
-        """The response code of what can be changed: everything, new keywords too."""
-        return render.flags([*SYSTEM_FLAGS, *self.columns.keywords.values(), "\\*"]).decode("ascii")
+    def permanent_flags(self, rights: str = "swt") -> str:
+        """The response code of what can be changed with these rights (RFC 4314 §5.1.1): with all of them everything,
+        new keywords too.
+        """
+        flags = [*SYSTEM_FLAGS, *self.columns.keywords.values(), "\\*"]
+        return render.flags(flag for flag in flags if right_for(flag) in rights).decode("ascii")
 
     # News
 

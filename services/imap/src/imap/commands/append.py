@@ -25,10 +25,11 @@ async def append(session: Session, command: Append) -> Done:
         room -= len(octets[-1]) if message.parts else 0
     try:
         headers = [AppendHeader(flags=list(one.flags), internal_date=one.date) for one in command.messages]
+        store, account_id, elsewhere = session.store, session.account_id, mailbox.owner_id is not None
         if len(octets) == 1:
-            appended = [await session.store.append(session.account_id, mailbox.id, headers[0], octets[0])]
+            appended = [await store.append(account_id, mailbox.id, headers[0], octets[0], elsewhere=elsewhere)]
         else:
-            appended = await session.store.append_all(session.account_id, mailbox.id, headers, octets)
+            appended = await store.append_all(account_id, mailbox.id, headers, octets, elsewhere=elsewhere)
     except NotFound as error:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
     session.watch.changed.set()

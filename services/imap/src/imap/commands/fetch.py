@@ -100,7 +100,7 @@ class _Fetching:
         self._needs_summaries = bool(sections) or not _SUMMARISED.isdisjoint(named)
         self._needs_objects = not _OF_OBJECTS.isdisjoint(named)
         self._needs_previews = "PREVIEW" in named
-        self._sets_seen = any(item.sets_seen for item in sections) and not selected.read_only
+        self._sets_seen = any(item.sets_seen for item in sections) and not selected.examined and "s" in selected.rights
         self._named = named
         self._newly_seen: set[int] = set()
         self.missed = False

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+from uuid import UUID
+
 from imap.commands.status import status_responses
 from imap.session import Done, Session
+from mail_proto.imap import render
 from mail_proto.imap.commands import ListMailboxes
 from mail_proto.imap.listing import Listed, Listing, separator
+from mail_proto.imap.patterns import may_match
+from mail_proto.imap.rights import my_rights
 from mail_runtime.contracts.store import Mailbox
+from mail_runtime.contracts.store.sharing import PUBLIC, SHARED
+
+_ELSEWHERE: Final = (f"{SHARED}/", f"{PUBLIC}/")
 
 
 async def list_mailboxes(session: Session, command: ListMailboxes) -> Done:
@@ -14,21 +23,31 @@ async def list_mailboxes(session: Session, command: ListMailboxes) -> Done:
         await session.send(answer)
         return Done("listed")
     responses = await responses_to(session, command)
-    if not command.status:
-        await session.send(b"".join(response for _, response in responses))
-        return Done("listed")
-    states = await status_responses(session, [mailbox for mailbox, _ in responses if mailbox], command.status)
+    states: dict[UUID, bytes] = {}
+    if command.status:
+        readable = [mailbox for mailbox, _ in responses if mailbox and "r" in mailbox.rights]
+        states = await status_responses(session, readable, command.status)
     for mailbox, response in responses:
-        await session.send(response + (states[mailbox.id] if mailbox else b""))
+        if mailbox and "MYRIGHTS" in command.wanted:  # RFC 8440 §3
+            name = render.mailbox(mailbox.name, is_utf8=session.enabled.utf8)
+            response += my_rights(name, mailbox.rights)
+        await session.send(response + (states.get(mailbox.id, b"") if mailbox else b""))
     return Done("listed")
 
 
 async def responses_to(session: Session, command: ListMailboxes) -> list[tuple[Mailbox | None, bytes]]:
-    """The untagged responses, each with its mailbox if there is one. Raises Unavailable."""
-    mailboxes = {mailbox.name: mailbox for mailbox in await session.store.mailboxes(session.account_id)}
+    """The untagged responses, each with the mailbox that was asked for: none where only its inferiors were (RFC 5819
+    §2). Raises Unavailable.
+    """
+    elsewhere = any(may_match(command.reference + pattern, _ELSEWHERE) for pattern in command.patterns)
+    found = await session.store.mailboxes(session.account_id, elsewhere=elsewhere)
+    mailboxes = {mailbox.name: mailbox for mailbox in found if "l" in mailbox.rights}
     names = [Listed(mailbox.name, mailbox.subscribed, mailbox.special_use) for mailbox in mailboxes.values()]
     if command.is_lsub or "SUBSCRIBED" in command.select:
         former = await session.store.former_subscriptions(session.account_id)
         names += [Listed(name, True, None, exists=False) for name in former]
     listing = Listing(command, names, is_utf8=session.enabled.utf8)
-    return [(mailboxes.get(listed.name), response) for listed, response in listing.responses()]
+    return [
+        (mailboxes.get(listed.name) if listing.is_selected(listed) else None, response)
+        for listed, response in listing.responses()
+    ]

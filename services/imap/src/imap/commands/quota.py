@@ -18,7 +18,8 @@ async def quota(session: Session, command: Quota) -> Done:
             raise Refused("quotas are set by the operator", "NOPERM")
         case "GETQUOTAROOT":
             mailbox = await session.find_mailbox(command.subject)
-            response = await _response(session)
+            # Another's mailbox takes room of its owner, who isn't the client.
+            response = b"" if mailbox.owner_id is not None else await _response(session)
             name = render.mailbox(mailbox.name, is_utf8=session.enabled.utf8)
             roots = b' ""' if response else b""
             await session.send(b"* QUOTAROOT " + name + roots + b"\r\n" + response)

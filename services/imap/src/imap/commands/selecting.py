@@ -7,9 +7,8 @@ from imap.commands.vanished import resync
 from imap.session import Done, Selected, Session
 from mail_proto.imap.commands import ListMailboxes, Select, Simple
 from mail_proto.imap.object_ids import mailbox_id
-from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import StoreError
-from mail_runtime.contracts.store import Expunge, Mailbox
+from mail_runtime.contracts.store import Expunge
 
 
 async def select(session: Session, command: Select) -> Done:
@@ -21,30 +20,36 @@ async def select(session: Session, command: Select) -> Done:
     # Watched before it is read: no change can fall between the two.
     session.watch.mailbox_id = mailbox.id
     session.watch.changed.clear()
-    shared, view = await session.shared.views.open(session.account_id, mailbox.id)
-    session.selected = Selected(shared, command.read_only, view, session.enabled.condstore)
+    if mailbox.owner_id is not None:
+        await session.shared.watches.follow(session.watch, mailbox.owner_id)
     try:
-        await session.send(b"".join(await _opening(session, command, shared.mailbox, view)))
+        shared, view = await session.shared.views.open(session.account_id, mailbox.id)
+    except StoreError:
+        session.unselect()
+        raise
+    rights = shared.mailbox.rights
+    session.selected = Selected(shared, command.read_only, view, session.enabled.condstore, rights)
+    try:
+        await session.send(b"".join(await _opening(session, session.selected)))
         if command.resync is not None:
             await session.send(await resync(session, session.selected, command.resync))
     except StoreError:
         session.unselect()
         raise
-    if command.read_only:
-        return Done("examining", "READ-ONLY")
-    return Done("selected", "READ-WRITE")
+    text = "examining" if command.read_only else "selected"
+    return Done(text, "READ-ONLY" if session.selected.read_only else "READ-WRITE")
 
 
-async def _opening(session: Session, command: Select, mailbox: Mailbox, view: View) -> list[bytes]:
+async def _opening(session: Session, selected: Selected) -> list[bytes]:
     """What a client is told of the mailbox that it opens (RFC 9051 §6.3.2)."""
     rev2 = session.enabled.rev2
-    permanent = "()" if command.read_only else view.permanent_flags()
+    mailbox, view = selected.mailbox, selected.view
     responses = [
         view.flags_response(),
         b"* %d EXISTS\r\n" % len(view),
         b"* OK [UIDVALIDITY %d] uids are valid\r\n" % mailbox.uid_validity,
         b"* OK [UIDNEXT %d] the next uid\r\n" % mailbox.uid_next,
-        b"* OK [PERMANENTFLAGS %b] flags that are kept\r\n" % permanent.encode("ascii"),
+        selected.permanent_flags(),
         b"* OK [HIGHESTMODSEQ %d] up to here\r\n" % max(1, view.told_modseq),
         b"* OK [MAILBOXID (%b)] for ever\r\n" % mailbox_id(mailbox.id),
     ]
@@ -72,9 +77,9 @@ async def simple(session: Session, command: Simple) -> Done:
 
 
 async def _close(session: Session) -> Done:
-    """Expunge without a word."""
+    """Expunge without a word; not at all without the right (RFC 4314 §4)."""
     assert session.selected is not None, "checked by states.check_allowed"
-    if not session.selected.read_only:
+    if not session.selected.examined and "e" in session.selected.rights:
         await session.store.expunge(session.account_id, session.selected.mailbox.id, Expunge())
     session.unselect()
     return Done("closed")

@@ -9,6 +9,7 @@ from uuid import UUID
 from imap.session import Done, Session
 from mail_proto.imap import render
 from mail_proto.imap.commands import Status
+from mail_proto.imap.errors import Refused
 from mail_proto.imap.object_ids import mailbox_id
 from mail_runtime.contracts.store import Deleted, Mailbox
 
@@ -18,6 +19,11 @@ _NONE_DELETED: Final = Deleted(messages=0, octets=0)
 
 async def status(session: Session, command: Status) -> Done:
     mailbox = await session.find_mailbox(command.mailbox)
+    if "r" not in mailbox.rights:  # RFC 4314 §4; who may not see it either is told nothing (§6)
+        is_seen = "l" in mailbox.rights
+        raise Refused(
+            "this takes the right r" if is_seen else "there is no such mailbox", "NOPERM" if is_seen else "NONEXISTENT"
+        )
     await session.send((await status_responses(session, [mailbox], command.items))[mailbox.id])
     return Done("status")
 
