@@ -81,9 +81,14 @@ def play(pieces: Sequence[bytes]) -> list[Step]:
             steps.append(step)
             check(session, step)
             steps += answer(session, step)
-            if isinstance(steps[-1], Bye):
+            if isinstance(steps[-1], Bye) or (isinstance(step, Unauthenticate) and _was_compressed(steps)):
                 return steps
     return steps
+
+
+def _was_compressed(steps: Sequence[Step]) -> bool:
+    """What came compressed behind UNAUTHENTICATE is dropped, as much as has come: it depends on the cuts."""
+    return any(isinstance(step, Compress) for step in steps)
 
 
 def answer(session: ServerSession, step: Step) -> Iterator[Step]:
