@@ -47,12 +47,14 @@ class Task:
 Client = Callable[[Task], list[bytes]]
 
 
-def run(argv: Sequence[str], task: Task, accepts: tuple[int, ...] = (0,)) -> None:
+def run(argv: Sequence[str], task: Task, accepts: tuple[int, ...] = (0,)) -> bytes:
+    """Run a program; what it writes."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(task.place), "LANG": "C.UTF-8"}
     done = subprocess.run(
         argv, env=environ, cwd=task.place, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL
     )
     assert done.returncode in accepts, (done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+    return done.stdout
 
 
 def settings(task: Task, name: str, text: str) -> str:
