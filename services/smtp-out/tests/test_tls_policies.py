@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nats.js.api import StreamConfig
 
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.events import EVENTS_STREAM, EVENTS_SUBJECTS, CloudEvent
-from mail_runtime.contracts.store import Outcome
+from mail_runtime.contracts.store import Outcome, TlsWish
 from mail_testkit.nats_server import Nats
 from mail_testkit.remotes import Authority, FakeJob, FakeStore, Inbox, Zone, receiving, serving
 from smtp_out.attempt import Sender
@@ -67,12 +68,14 @@ class World:
         """As another process would begin."""
         self._sts = None
 
-    async def send(self, port: int, table: Table | None = None) -> Outcome:
+    async def send(
+        self, port: int, table: Table | None = None, *, tls_wish: TlsWish = "", reverse_path: str = "alice@here.test"
+    ) -> Outcome:
         names = Names(self.dns, validating=True, timeout_s=3, clock=lambda: self.now)
         routes = Routes(names, "here.test")
         planner = Planner(routes, table or Table(), {}, "here.test", port, str(self.authority.file))
         sender = Sender(planner, TlsPolicies(names, await self.sts(names, routes)), self.reports)
-        store = FakeStore("bob@there.test")
+        store = FakeStore("bob@there.test", tls_wish=tls_wish, reverse_path=reverse_path)
         async with Destinations(Sharing(None)) as destinations:
             await Worker(store, planner, destinations, sender, 120).handle(FakeJob(store))
         (outcome,) = store.outcomes
@@ -217,6 +220,38 @@ async def test_a_host_whose_tlsa_records_cant_be_had_isnt_used(world: World) -> 
     assert (outcome.result, outcome.status, inbox.got) == ("deferred", "4.4.3", [])
 
 
+@pytest.mark.parametrize("at", ["alias.test", "mx.test"])
+async def test_a_host_that_is_an_alias_has_its_tlsa_records_at_either_name(world: World, at: str) -> None:
+    """RFC 7672 §2.2.2, §2.2.3: where the alias leads comes first, and the certificate is for that name."""
+    inbox = Inbox()
+    world.zone.authentic = True
+    world.zone.records = []
+    world.zone.add(
+        "there.test. 60 IN MX 10 mx.test.\nmx.test. 60 IN CNAME alias.test.\nalias.test. 60 IN A 127.0.0.1\n"
+    )
+    async with receiving(inbox, world.authority.server(at)) as port:
+        world.zone.add(f"_{port}._tcp.{at}. 60 IN TLSA {record(world, 2)}")
+        if at == "alias.test":
+            world.zone.add(f"_{port}._tcp.mx.test. 60 IN TLSA 3 1 1 {'00' * 32}")
+        outcome = await world.send(port)
+    assert (outcome.result, outcome.tls[-6:], len(inbox.got)) == ("delivered", "(dane)", 1)
+
+
+@pytest.mark.parametrize(("host", "trust"), [("mx.test", "(dane)"), ("mx.unsigned.test", "(not verified)")])
+async def test_an_alias_that_leads_to_where_nothing_is_signed(world: World, host: str, trust: str) -> None:
+    """What DNSSEC vouches for is the alias itself, if that: its own TLSA records count, no others."""
+    inbox = Inbox()
+    world.zone.authentic = True
+    world.zone.records = []
+    world.zone.add(f"there.test. 60 IN MX 10 {host}.\n{host}. 60 IN CNAME b.unsigned.test.\n")
+    world.zone.add("b.unsigned.test. 60 IN A 127.0.0.1\n")
+    async with receiving(inbox, world.authority.server(host)) as port:
+        world.zone.add(f"_{port}._tcp.{host}. 60 IN TLSA {record(world, 2)}")
+        world.zone.add(f"_{port}._tcp.b.unsigned.test. 60 IN TLSA 3 1 1 {'00' * 32}")
+        outcome = await world.send(port)
+    assert (outcome.result, outcome.tls.endswith(trust)) == ("delivered", True)
+
+
 # --- MTA-STS
 
 
@@ -327,6 +362,126 @@ async def test_a_policy_is_kept_while_it_holds_though_dns_and_web_are_gone(world
                 assert (await world.send(port)).result == "delivered"
     finally:
         nats.stop()
+
+
+# --- REQUIRETLS and TLS-Required (RFC 8689)
+
+
+class Requiring(SMTP):
+    """aiosmtpd that offers REQUIRETLS under TLS; the handler's `mails` has what MAIL said."""
+
+    async def smtp_MAIL(self, arg: str) -> None:
+        self.event_handler.mails.append(arg)
+        await super().smtp_MAIL(arg.replace(" REQUIRETLS", ""))
+
+
+class Mails(Inbox):
+    """An inbox that knows what MAIL said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mails: list[str] = []
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        if session.ssl:
+            responses.insert(1, "250-REQUIRETLS")
+        return responses
+
+    @property
+    def required(self) -> list[bool]:
+        return [" REQUIRETLS" in mail for mail in self.mails]
+
+
+@asynccontextmanager
+async def requiring(inbox: Mails, context: ssl.SSLContext | None) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: Requiring(inbox, loop=loop, hostname="mx.test", tls_context=context), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("vouching", ["dane", "dnssec", "enforce", "testing"])
+async def test_tls_is_required_and_had(world: World, vouching: str) -> None:
+    """The host's name by DNSSEC or MTA-STS, its certificate by an authority or DANE, and REQUIRETLS to the next hop."""
+    inbox = Mails()
+    async with AsyncExitStack() as stack:
+        if vouching in {"enforce", "testing"}:
+            await stack.enter_async_context(publishing(world, policy(vouching)))
+        port = await stack.enter_async_context(requiring(inbox, world.authority.server("mx.test")))
+        world.zone.authentic = vouching in {"dane", "dnssec"}
+        if vouching == "dane":
+            world.zone.add(f"_{port}._tcp.mx.test. 60 IN TLSA {record(world, 3)}")
+        outcome = await world.send(port, tls_wish="required")
+    assert (outcome.result, inbox.required, inbox.got[0][2]) == ("delivered", [True], True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("no REQUIRETLS", "5.7.30"), ("no TLS", "5.7.10"), ("expired", "5.7.10"), ("other name", "5.7.10")],
+)
+async def test_tls_is_required_and_a_host_lacks_something(world: World, fault: str, status: str) -> None:
+    inbox = Inbox() if fault == "no REQUIRETLS" else Mails()
+    world.zone.authentic = True
+    contexts = {
+        "no REQUIRETLS": world.authority.server("mx.test"),
+        "no TLS": None,
+        "expired": world.authority.server("mx.test", days=-1),
+        "other name": world.authority.server("other.test"),
+    }
+    context = contexts[fault]
+    serve = requiring(inbox, context) if isinstance(inbox, Mails) else receiving(inbox, context)
+    async with serve as port:
+        outcome = await world.send(port, tls_wish="required")
+    assert (outcome.result, outcome.status, inbox.got) == ("failed", status, [])
+
+
+async def test_tls_is_required_and_nobody_vouches_for_the_host(world: World) -> None:
+    inbox = Mails()
+    async with requiring(inbox, world.authority.server("mx.test")) as port:
+        outcome = await world.send(port, tls_wish="required")
+    assert (outcome.result, outcome.status, inbox.mails) == ("failed", "5.7.10", [])
+    assert "neither DNSSEC nor MTA-STS" in outcome.reply
+
+
+async def test_tls_is_required_and_a_host_cant_be_reached_now(world: World) -> None:
+    world.zone.authentic = True
+    async with requiring(Mails(), None) as port:
+        pass
+    outcome = await world.send(port, tls_wish="required")
+    assert (outcome.result, outcome.status) == ("deferred", "4.4.1")
+
+
+async def test_a_bounce_goes_though_tls_cant_be_required(world: World) -> None:
+    inbox = Inbox()
+    async with receiving(inbox, world.authority.server("other.test")) as port:
+        outcome = await world.send(port, tls_wish="required", reverse_path="")
+    assert (outcome.result, len(inbox.got)) == ("delivered", 1)
+
+
+@pytest.mark.parametrize("authentic", [True, False])
+async def test_a_bounce_requires_tls_where_it_can(world: World, authentic: bool) -> None:
+    inbox = Mails()
+    world.zone.authentic = authentic
+    async with requiring(inbox, world.authority.server("mx.test")) as port:
+        world.zone.add(f"_{port}._tcp.mx.test. 60 IN TLSA {record(world, 3)}")
+        outcome = await world.send(port, tls_wish="required", reverse_path="")
+    assert (outcome.result, inbox.required) == ("delivered", [authentic])
+
+
+@pytest.mark.parametrize("tls_wish", ["", "optional"])
+async def test_a_sender_who_wants_policies_ignored(world: World, tls_wish: TlsWish) -> None:
+    inbox = Mails()
+    async with publishing(world, policy("enforce")), requiring(inbox, world.authority.server("other.test")) as port:
+        outcome = await world.send(port, tls_wish=tls_wish)
+    if tls_wish:
+        assert (outcome.result, inbox.got[0][2], inbox.required) == ("delivered", True, [False])
+    else:
+        assert (outcome.result, inbox.got) == ("deferred", [])
 
 
 # --- reports

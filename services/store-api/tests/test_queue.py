@@ -264,3 +264,61 @@ async def test_what_the_sender_asked_about_notifications_reaches_the_relay(
         f"a@{domain}": (["success", "delay"], f"rfc822;A@{domain}"),
         f"b@{domain}": (None, ""),
     }
+
+
+@pytest.mark.usefixtures("no_relay")
+@pytest.mark.parametrize(
+    ("said", "field", "wish"),
+    [
+        ("required", "", "required"),
+        ("", "TLS-Required: No\r\n", "optional"),
+        ("", "TLS-Required: yes\r\n", ""),
+        ("required", "tls-required:  no\r\n", "required"),
+        ("", "", ""),
+    ],
+)
+async def test_what_the_sender_wants_of_tls_reaches_the_relay(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str, said: Any, field: str, wish: str
+) -> None:
+    """RFC 8689 §4.1: what MAIL said counts more than the header."""
+    sent = wire.Transmission(
+        id=uuid4(),
+        reverse_path=account.address,
+        recipients=[f"a@{domain}"],
+        submitted_by=account.id,
+        ret="full",
+        tls_wish=said,
+    )
+    await store.accept(sent, field.encode() + MESSAGE)
+    delivery_ids = [UUID(item["id"]) for item in await queued(rest, domain)]
+    lease = uuid4()
+    claim = await store.claim(wire.ClaimDeliveries(delivery_ids=delivery_ids, lease=lease, lease_s=60))
+    assert claim.tls_wish == wish
+    outcome = wire.Outcome(delivery_id=delivery_ids[0], result="failed", reply="no REQUIRETLS", status="5.7.30")
+    await store.report(wire.Outcomes(lease=lease, outcomes=[outcome]))
+    (bounce,) = await bounces(store, account, 1)
+    assert b"Status: 5.7.30" in bounce
+    assert (b"\r\nbody\r\n" in bounce) == (wish != "required"), "only the header comes back (§5)"
+
+
+@pytest.mark.usefixtures("no_relay")
+async def test_a_bounce_is_protected_as_its_message_was(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str
+) -> None:
+    """RFC 8689 §5: mail from elsewhere that was forwarded, and comes back."""
+    async with rest.patch(f"/v1/accounts/{account.address}", json={"forward_to": [f"a@{domain}"]}) as response:
+        assert response.status == 200, await response.text()
+    sender = f"s{uuid4().hex[:8]}@back.{domain}"
+    sent = wire.Transmission(id=uuid4(), reverse_path=sender, recipients=[account.address], tls_wish="required")
+    await store.accept(sent, MESSAGE)
+    (delivery_id,) = [UUID(item["id"]) for item in await queued(rest, domain)]
+    lease = uuid4()
+    claim = await store.claim(wire.ClaimDeliveries(delivery_ids=[delivery_id], lease=lease, lease_s=60))
+    assert claim.tls_wish == "required", "who forwards wants what the sender wanted (§6)"
+    outcome = wire.Outcome(delivery_id=delivery_id, result="failed", reply="no", status="5.7.30")
+    await store.report(wire.Outcomes(lease=lease, outcomes=[outcome]))
+    async with rest.get("/v1/queue", params={"recipient": sender}) as response:
+        (bounce,) = (await response.json())["items"]
+    wanted = wire.ClaimDeliveries(delivery_ids=[UUID(bounce["id"])], lease=uuid4(), lease_s=60)
+    told = await store.claim(wanted)
+    assert (told.reverse_path, told.tls_wish) == ("", "required")

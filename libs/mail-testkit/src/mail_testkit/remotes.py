@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dnslib import QTYPE, RCODE, RR, DNSRecord
 from dnslib.server import BaseResolver, DNSServer
 
-from mail_runtime.contracts.store import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob
+from mail_runtime.contracts.store import Claim, ClaimDeliveries, ClaimedDelivery, Outcome, Outcomes, RelayJob, TlsWish
 
 MESSAGE: Final = "Subject: x\r\n\r\n.dot\r\nGrüße\r\n".encode()
 DAY: Final = timedelta(days=1)
@@ -82,7 +82,7 @@ def _named(name: str) -> x509.Name:
 class Zone(BaseResolver):  # type: ignore[misc]
     """Answers from records in the form of a zone file, which may be added to; `authentic` sets AD.
 
-    A name that ends in broken.test. makes the server fail; `asked` counts.
+    A name that ends in broken.test. makes the server fail, one in unsigned.test. is never authentic; `asked` counts.
     """
 
     def __init__(self, text: str = "", *, authentic: bool = False) -> None:
@@ -97,7 +97,7 @@ class Zone(BaseResolver):  # type: ignore[misc]
         reply = request.reply()
         name, kind = request.q.qname, QTYPE[request.q.qtype]
         self.asked.append(f"{name}{kind}")
-        reply.header.ad = int(self.authentic)
+        reply.header.ad = int(self.authentic and not str(name).endswith("unsigned.test."))
         if str(name).endswith("broken.test."):
             reply.header.rcode = RCODE.SERVFAIL
             return reply
@@ -179,10 +179,17 @@ async def scripted(*replies: bytes, host: str = "127.0.0.1", port: int = 0) -> A
 
 
 class FakeStore:
-    def __init__(self, *recipients: str, smtputf8: bool = False) -> None:
+    def __init__(
+        self,
+        *recipients: str,
+        smtputf8: bool = False,
+        reverse_path: str = "alice@here.test",
+        tls_wish: TlsWish = "",
+    ) -> None:
         self.claimed = Claim(
             transmission_id=uuid4(),
-            reverse_path="alice@here.test",
+            reverse_path=reverse_path,
+            tls_wish=tls_wish,
             blob_id=uuid4(),
             octets=len(MESSAGE),
             smtputf8=smtputf8,

@@ -110,6 +110,7 @@ def _transmission(arrival: Arrival, recipients: Sequence[RcptArguments]) -> Tran
         junk=arrival.junk,
         ret=mail.ret,
         envid=mail.envid,
+        tls_wish="required" if mail.requires_tls else "",
         dsn={
             recipient.forward_path: DsnRequest(
                 notify=None if recipient.notify is None else list(recipient.notify), orcpt=recipient.orcpt

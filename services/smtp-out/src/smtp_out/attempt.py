@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from mail_proto.smtp.client_actions import Envelope, Verdict
-from mail_runtime.contracts.store import Claim, ClaimedDelivery, Outcome
+from mail_runtime.contracts.store import Claim, ClaimedDelivery, Outcome, TlsWish
 from smtp_out.connection import Connection, NotConnected, Target
 from smtp_out.destinations import Visit
 from smtp_out.letter import Letter
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 # What each server has to take in one transaction (RFC 5321 §4.5.3.1.8).
 RECIPIENTS_LIMIT: Final = 100
+NO_REQUIRETLS: Final = Verdict("failed", "the remote server doesn't offer REQUIRETLS, which was required", "5.7.30")
 # Addresses tried in one attempt, all hosts together.
 ADDRESSES_LIMIT: Final = 10
 
@@ -42,6 +43,7 @@ class Tries:
     """What the hosts that didn't take the message said: one that may do so later counts more than others."""
 
     envelope: Envelope
+    tls_wish: TlsWish = ""
     best: Spoken | None = None
     # A server answered, whatever it said.
     reached: bool = False
@@ -71,9 +73,13 @@ class Sender:
 
     async def _spoken(self, plan: Plan, visit: Visit, letter: Letter, envelope: Envelope) -> Spoken:
         """Over the connection that there is, else over a new one to the first host that decides."""
-        tries = Tries(envelope)
+        tries = Tries(envelope, letter.tls_wish)
         if visit.connection is not None:
-            if visit.connection.usable and not visit.full() and await self._fits(plan, visit.connection):
+            if (
+                visit.connection.usable
+                and not visit.full()
+                and await self._fits(plan, visit.connection, tries.tls_wish)
+            ):
                 spoken = await self._over(visit, visit.connection, letter, tries)
                 if spoken is not None:
                     return spoken
@@ -90,22 +96,25 @@ class Sender:
             visit.unreachable = tries.best.verdicts[0].reply
         return tries.best
 
-    async def _fits(self, plan: Plan, connection: Connection) -> bool:
+    async def _fits(self, plan: Plan, connection: Connection, tls_wish: TlsWish) -> bool:
         """It was made for another message, maybe to another domain: its host and its TLS must do for this one."""
         target = connection.target
         if target.host not in plan.hosts.names:
             return False
         try:
             addresses = await self._planner.addresses(target.host)
-            wanted = await self._policies.demand(plan, target.host, target.port, addresses)
+            wanted = await self._policies.demand(plan, target.host, target.port, addresses, tls_wish)
         except NoRoute:
             return False
         return wanted.fulfilled_by(target.demand)
 
     async def _over(self, visit: Visit, connection: Connection, letter: Letter, tries: Tries) -> Spoken | None:
         """One transaction. None: another host may still take it."""
-        remote = connection.target.host
-        fitted = letter.fitted(tries.envelope, connection.offered)
+        remote, demand = connection.target.host, connection.target.demand
+        if demand.required and "REQUIRETLS" not in connection.offered:
+            tries.fault(remote, NO_REQUIRETLS)
+            return None
+        fitted = letter.fitted(tries.envelope, connection.offered, is_authenticated=demand.authenticates)
         if isinstance(fitted, Verdict):
             return Spoken(remote, (fitted,) * len(tries.envelope.recipients), connection)
         verdicts = await connection.transmit(fitted.envelope, fitted.octets)
@@ -125,13 +134,13 @@ class Sender:
                 continue
             except TlsFailed as error:
                 tries.reached = True
-                tries.fault(target.host, Verdict("deferred", f"{target}: {error}", "4.7.5"))
+                tries.fault(target.host, _without_tls(target, Verdict("deferred", f"{target}: {error}", "4.7.5")))
                 continue
             tries.reached = True
             visit.connection = connection
             if connection.refusal is not None:
                 visit.complained = visit.complained or is_complaint(connection.refusal)
-                tries.fault(target.host, connection.refusal)
+                tries.fault(target.host, _without_tls(target, connection.refusal))
                 await connection.close()
                 visit.connection = None
                 continue
@@ -164,7 +173,8 @@ class Sender:
         for host in plan.hosts.names:
             try:
                 addresses = await self._planner.addresses(host)
-                demand = await self._policies.demand(plan, host, self._planner.port(plan.route), addresses)
+                port = self._planner.port(plan.route)
+                demand = await self._policies.demand(plan, host, port, addresses, tries.tls_wish)
             except NoRoute as fault:
                 tries.fault(host, Verdict(fault.result, fault.text, fault.status))
                 continue
@@ -175,6 +185,13 @@ class Sender:
                     tries.fault(host, Verdict("deferred", f"{address}: we have no address of its family", "4.4.4"))
                     continue
                 yield target
+
+
+def _without_tls(target: Target, verdict: Verdict) -> Verdict:
+    """Where TLS is required the sender hears at once that there is none that will do (RFC 8689 §4.2.1)."""
+    if target.demand.required and verdict.status in {"4.7.0", "4.7.5"} and not verdict.reply[:1].isdigit():
+        return Verdict("failed", verdict.reply, "5.7.10")
+    return verdict
 
 
 def _result(connection: Connection) -> str:

@@ -54,6 +54,11 @@ class Target:
     source: str = ""
     authorities: str = ""
 
+    @property
+    def server_name(self) -> str:
+        """For SNI: of a host that DANE is about, the name that its TLSA records are under (RFC 7672 §8.1)."""
+        return self.demand.names[0] if self.demand.names else self.host
+
     def __str__(self) -> str:
         return f"{self.host} [{self.address}]" if self.host != self.address else f"[{self.address}]"
 
@@ -197,7 +202,7 @@ class Connection:
         context = context_for(target.demand.level, target.authorities)
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                await self._writer.start_tls(context, server_hostname=target.host)
+                await self._writer.start_tls(context, server_hostname=target.server_name)
         except (OSError, TimeoutError, EOFError, ValueError) as error:
             raise failed(error) from error
         self.tls = checked(self._writer.get_extra_info("ssl_object"), target.demand)

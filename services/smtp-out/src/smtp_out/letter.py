@@ -10,7 +10,7 @@ from mail_proto.message.seven_bit import NotConvertible, seven_bit
 from mail_proto.smtp.client_actions import Envelope, Verdict
 from mail_proto.smtp.client_data import has_eight_bit_header, is_eight_bit, stuffed
 from mail_proto.smtp.client_dsn import mail_parameters, recipient_parameters
-from mail_runtime.contracts.store import Claim, ClaimedDelivery
+from mail_runtime.contracts.store import Claim, ClaimedDelivery, TlsWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Letter:
         self._eight_bit = is_eight_bit(message)
         self._utf8 = claim.smtputf8 and has_eight_bit_header(message)
 
+    @property
+    def tls_wish(self) -> TlsWish:
+        """What counts when a host is chosen: a bounce isn't dropped for it (RFC 8689 §5)."""
+        return self._claim.tls_wish if self._claim.reverse_path or self._claim.tls_wish != "required" else ""
+
     def envelope(self, deliveries: Sequence[ClaimedDelivery]) -> Envelope:
         """As it would be sent to a server that can do everything."""
         return Envelope(
@@ -41,8 +46,14 @@ class Letter:
             recipients_dsn=tuple(recipient_parameters(delivery.notify, delivery.orcpt) for delivery in deliveries),
         )
 
-    def fitted(self, envelope: Envelope, offered: frozenset[str]) -> Fitted | Verdict:
-        """For a server that offers these extensions; a verdict: it can't be sent there."""
+    def fitted(
+        self, envelope: Envelope, offered: frozenset[str], *, is_authenticated: bool = False
+    ) -> Fitted | Verdict:
+        """For a server that offers these extensions; a verdict: it can't be sent there.
+
+        `is_authenticated`: its name and certificate are as RFC 8689 §2 wants them where TLS is required.
+        """
+        envelope = replace(envelope, requires_tls=self._claim.tls_wish == "required" and is_authenticated)
         if "SMTPUTF8" not in offered and not envelope.utf8:
             envelope = replace(
                 envelope,

@@ -40,10 +40,11 @@ class MailHosts:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Of one host, the families in turn."""
+    """Of one host, the families in turn. `name` has them where the host's is an alias; empty: it isn't."""
 
     texts: tuple[str, ...]
     authentic: bool = False
+    name: str = ""
 
 
 class Routes:
@@ -95,16 +96,18 @@ class Routes:
         name = name_of(host)
         found = await asyncio.gather(self._lookup(name, "AAAA"), self._lookup(name, "A"), return_exceptions=True)
         families: list[list[str]] = []
-        authentic = True
+        authentic, owner = True, ""
         for answer in found:
             if isinstance(answer, Answer):
                 families.append([record.address for record in answer.records])
+                if answer.records and answer.name != name:
+                    owner = text_of(answer.name)
                 authentic = authentic and answer.authentic
             elif not isinstance(answer, NoRoute):
                 raise answer
         addresses = _in_turn(families)
         if addresses:
-            return Addresses(addresses, authentic)
+            return Addresses(addresses, authentic, owner)
         for answer in found:
             if isinstance(answer, NoRoute):
                 raise answer

@@ -20,6 +20,7 @@ class TlsDemand:
 
     With `tlsa` one of these records must vouch for the server, which has these `names`. `testing`: what isn't
     fulfilled is only counted; `excluded`: so is that the policy doesn't name the host at all (RFC 8461 §5).
+    `required`: by the message (RFC 8689); the mail comes back otherwise.
     """
 
     level: TlsLevel = "may"
@@ -28,6 +29,13 @@ class TlsDemand:
     names: tuple[str, ...] = ()
     testing: bool = False
     excluded: bool = False
+    required: bool = False
+
+    @property
+    def authenticates(self) -> bool:
+        """DNSSEC or MTA-STS vouches for the host's name, and its certificate is for it (RFC 8689 §2)."""
+        by_name = self.level == "verify" and self.source in {"mta-sts", "requiretls"} and not self.testing
+        return by_name or bool(self.tlsa)
 
     @property
     def optional(self) -> bool:
@@ -36,8 +44,8 @@ class TlsDemand:
 
     def fulfilled_by(self, other: TlsDemand) -> bool:
         """Whether a connection that fulfils `other` will do."""
-        wanted = (self.level, self.source, self.tlsa, self.names)
-        return self.optional or wanted == (other.level, other.source, other.tlsa, other.names)
+        wanted = (self.level, self.source, self.tlsa, self.names, self.required)
+        return self.optional or wanted == (other.level, other.source, other.tlsa, other.names, other.required)
 
 
 OPPORTUNISTIC: Final = TlsDemand()

@@ -8,7 +8,7 @@
     esmtp-param     = esmtp-keyword ["=" esmtp-value]
 
 Parameters always known: SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954 §5; read, not
-used). Where DSN is offered: RET, ENVID, NOTIFY, ORCPT (RFC 3461).
+used). Where DSN is offered: RET, ENVID, NOTIFY, ORCPT (RFC 3461); under TLS: REQUIRETLS (RFC 8689).
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class MailArguments:
     body: str = ""
     ret: Ret = ""
     envid: str = ""
+    requires_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,13 @@ class RcptArguments:
 
 
 def parse_mail(argument: str, offered: Collection[str] = ()) -> MailArguments:
-    """Parse what follows `MAIL `. `offered`: which of DSN and BINARYMIME are.
+    """Parse what follows `MAIL `. `offered`: which of DSN, BINARYMIME and REQUIRETLS are.
 
     Raises ArgumentFault, UnknownParameter, BadSenderAddress, NonAsciiAddress.
     """
     path, parameters = _split(argument, "FROM:")
-    _check_offered("MAIL", parameters, {"SIZE", "BODY", "SMTPUTF8", "AUTH"}, {"RET": "DSN", "ENVID": "DSN"}, offered)
+    extended = {"RET": "DSN", "ENVID": "DSN", "REQUIRETLS": "REQUIRETLS"}
+    _check_offered("MAIL", parameters, {"SIZE", "BODY", "SMTPUTF8", "AUTH"}, extended, offered)
     smtputf8 = _flag(parameters, "SMTPUTF8")
     if path and not smtputf8 and not path.isascii():
         raise NonAsciiAddress("a non-ASCII address needs the SMTPUTF8 parameter")
@@ -98,6 +100,7 @@ def parse_mail(argument: str, offered: Collection[str] = ()) -> MailArguments:
         _word(parameters, "BODY", {"7BIT", "8BITMIME"} | ({"BINARYMIME"} if "BINARYMIME" in offered else set())),
         _RET.get(_word(parameters, "RET", _RET), ""),
         _xtext(parameters, "ENVID", MAX_ENVID),
+        _flag(parameters, "REQUIRETLS"),
     )
 
 

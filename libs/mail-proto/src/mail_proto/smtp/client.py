@@ -228,6 +228,8 @@ class ClientSession:
             line += " SMTPUTF8"
         if "DSN" in self.offered:
             line += envelope.dsn
+        if envelope.requires_tls and self.secure and "REQUIRETLS" in self.offered:
+            line += " REQUIRETLS"
         self.state = State.MAIL
         if self._pipelining:
             line = "\r\n".join([line, *map(self._rcpt_line, range(len(envelope.recipients))), "DATA"])

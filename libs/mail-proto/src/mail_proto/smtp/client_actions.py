@@ -55,6 +55,7 @@ class Envelope:
     """What is to be sent. `eight_bit`: the message has octets over 127; `utf8`: it needs SMTPUTF8 (RFC 6531).
 
     `dsn` and, one for each recipient or none at all, `recipients_dsn` are the parameters for servers that offer DSN.
+    `requires_tls`: the next hop is told so, where it offers REQUIRETLS (RFC 8689).
     """
 
     reverse_path: str
@@ -64,6 +65,7 @@ class Envelope:
     utf8: bool = False
     dsn: str = ""
     recipients_dsn: tuple[str, ...] = ()
+    requires_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

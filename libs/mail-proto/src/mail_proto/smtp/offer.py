@@ -36,12 +36,18 @@ class Offer:
         """May a password cross the connection now?"""
         return is_secure or self.may_log_in_clear
 
+    def offered(self, *, is_secure: bool) -> frozenset[str]:
+        """Extensions whose parameters MAIL and RCPT may have now; REQUIRETLS under TLS only (RFC 8689 §2)."""
+        return self.extensions | {"REQUIRETLS"} if is_secure else self.extensions
+
     def lines(self, *, is_secure: bool) -> list[str]:
         """Keywords with their parameters."""
         lines = ["PIPELINING", f"SIZE {self.max_message_octets}", "8BITMIME", "SMTPUTF8", "CHUNKING"]
         lines += [name for name in ("BINARYMIME", "DSN") if name in self.extensions]
         if self.tls and not is_secure:
             lines.append("STARTTLS")
+        if is_secure:
+            lines.append("REQUIRETLS")
         if self.submission and self.may_log_in(is_secure=is_secure):
             lines.append("AUTH " + " ".join(self.mechanisms))
         if self.is_proxied:

@@ -396,7 +396,7 @@ class ServerSession:
         if self._transactions >= self.offer.max_transactions:
             self.close(Reply(421, "4.7.0", "too many messages over one connection; open another"))
             return None
-        mail = parse_mail(argument, self.offer.extensions)
+        mail = parse_mail(argument, self.offer.offered(is_secure=self.is_secure))
         limit = self.offer.max_message_octets
         if mail.size_octets is not None and mail.size_octets > limit:
             raise MessageTooLarge(f"messages may have {limit} octets")

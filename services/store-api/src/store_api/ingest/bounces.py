@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from mail_proto.dsn import Notification, RecipientReport, delivery_status_notification
-from mail_runtime.contracts.store import Ret, Transmission
+from mail_runtime.contracts.store import Ret, TlsWish, Transmission
 from mail_runtime.tracing import parse
 from store_api.blobs import Octets
 from store_api.ingest.drafts import Arrived
@@ -33,11 +33,13 @@ class Original:
     envid: str = ""
     arrived: datetime = field(default_factory=lambda: datetime.now(UTC))
     traceparent: str = ""
+    tls_wish: TlsWish = ""
 
     def to_return(self, reports: Collection[RecipientReport]) -> tuple[bytes, bool]:
         """(octets, whether they are the whole message): that comes back with failures only (RFC 3461 §4.3)."""
         failed = any(report.action == "failed" for report in reports)
-        if self.ret == "full" and failed and len(self.octets) <= MAX_RETURNED_OCTETS:
+        # What had to be protected goes back as its header, protected too (RFC 8689 §5).
+        if self.ret == "full" and self.tls_wish != "required" and failed and len(self.octets) <= MAX_RETURNED_OCTETS:
             return bytes(self.octets), True
         return bytes(self.octets[:_MAX_HEADER_OCTETS]), False
 
@@ -61,6 +63,7 @@ def bounce(hostname: str, original: Original, reports: list[RecipientReport], id
         reverse_path="",
         recipients=[original.reverse_path],
         smtputf8=not (told.is_ascii and original.reverse_path.isascii()),
+        tls_wish="required" if original.tls_wish == "required" else "",
     )
     trace = parse(original.traceparent)
     field = trace.field() if trace else b""

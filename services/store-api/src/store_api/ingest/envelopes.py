@@ -17,10 +17,12 @@ from store_api.ingest.incoming import Incoming, Outbound
 _NOTHING_ASKED: Final = DsnRequest()
 
 _INSERT_TRANSMISSIONS: Final = """
-INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8, ret, envid, traceparent)
+INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8, ret, envid, traceparent,
+                          tls_wish)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:paths AS text[]),
                      CAST(:blobs AS uuid[]), CAST(:octets AS bigint[]), CAST(:utf8 AS boolean[]),
-                     CAST(:rets AS text[]), CAST(:envids AS text[]), CAST(:traces AS text[]))
+                     CAST(:rets AS text[]), CAST(:envids AS text[]), CAST(:traces AS text[]),
+                     CAST(:wishes AS text[]))
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
@@ -66,6 +68,7 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
         rets=[outbound.ret for _, outbound in envelopes],
         envids=[outbound.envid for _, outbound in envelopes],
         traces=[outbound.traceparent or None for _, outbound in envelopes],
+        wishes=[outbound.tls_wish for _, outbound in envelopes],
     )
     return {row.id for row in new}
 

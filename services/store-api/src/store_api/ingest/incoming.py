@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from mail_proto.message.summary import summarize
-from mail_runtime.contracts.store import DsnRequest, Ret, Summary
+from mail_runtime.contracts.store import DsnRequest, Ret, Summary, TlsWish
 from store_api.blobs import Octets
 from store_api.blobs.writing import Body
 from store_api.db.ids import uuid7
@@ -49,6 +49,7 @@ class Outbound:
     envid: str = ""
     dsn: Mapping[str, DsnRequest] = field(default_factory=dict)
     traceparent: str = ""
+    tls_wish: TlsWish = ""
 
 
 @dataclass(frozen=True, slots=True)

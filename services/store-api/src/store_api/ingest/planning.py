@@ -21,6 +21,7 @@ from store_api.ingest.envelopes import known_transmissions
 from store_api.ingest.forwarding import forwarded, forwarded_id, forwarding_path
 from store_api.ingest.incoming import Group, Incoming, Outbound, Target
 from store_api.ingest.junk import send_to_junk
+from store_api.ingest.tls_wishes import tls_wish
 from store_api.mailboxes.quota import Room
 
 log = structlog.get_logger()
@@ -119,7 +120,14 @@ async def _bounces(
     for place, told in reports.items():
         arrived = originals[place].arrived
         sent = arrived.transmission
-        original = Original(sent.reverse_path, arrived.octets, sent.ret, sent.envid, traceparent=arrived.traceparent)
+        original = Original(
+            sent.reverse_path,
+            arrived.octets,
+            sent.ret,
+            sent.envid,
+            traceparent=arrived.traceparent,
+            tls_wish=sent.tls_wish,
+        )
         drafts[place] = Draft(bounce(rules.hostname, original, told, bounce_id(sent.id)), Sender())
     refused: list[Plan] = [()] * (max(drafts) + 1)
     resolved = await _route(connection, rules, drafts, refused, rooms)
@@ -168,6 +176,7 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
         rules.delay_notice_s,
         draft.domain_of(path),
         traceparent=draft.arrived.traceparent,
+        tls_wish=tls_wish(sent.tls_wish, draft.arrived.octets) if recipients else "",
     )
     if path:
         # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).

@@ -34,7 +34,7 @@ WITH wanted AS (
            OR NOT EXISTS (SELECT FROM down_domain r WHERE r.name = d.domain AND r.until > now()))
     RETURNING d.id, d.recipient, d.attempts, d.transmission_id, d.notify, d.orcpt, d.lease
 )
-SELECT c.*, t.reverse_path, t.blob_id, t.octets, t.smtputf8, t.ret, t.envid
+SELECT c.*, t.reverse_path, t.blob_id, t.octets, t.smtputf8, t.ret, t.envid, t.tls_wish
 FROM claimed c JOIN transmission t ON t.id = c.transmission_id
 """
 
@@ -87,4 +87,5 @@ def _claim(rows: Sequence[Row]) -> Claim | Conflict:
         ],
         ret=transmission.ret,
         envid=transmission.envid,
+        tls_wish=transmission.tls_wish,
     )

@@ -47,5 +47,7 @@ async def notification(
     """About the transmission of `row`, addressed to its reverse path."""
     place = await transmission_place(database, row.transmission_id)
     async with loaded(blobs, place) as octets:
-        original = Original(row.reverse_path, octets, row.ret, row.envid, row.created_at, row.traceparent or "")
+        original = Original(
+            row.reverse_path, octets, row.ret, row.envid, row.created_at, row.traceparent or "", row.tls_wish
+        )
         return bounce(rules.hostname, original, list(reports), uuid7())

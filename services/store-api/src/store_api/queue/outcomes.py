@@ -30,7 +30,7 @@ MAX_REPLY_LENGTH: Final = 2000
 # `lease` is what the delivery has now, `reported` what the report came with.
 _READ: Final = """
 SELECT d.id, d.recipient, d.domain, d.attempts, d.expires_at, d.lease, d.account_id, d.domain_id, d.notify, d.orcpt,
-       t.id AS transmission_id, t.reverse_path, t.octets, t.ret, t.envid, t.created_at, t.traceparent,
+       t.id AS transmission_id, t.reverse_path, t.octets, t.ret, t.envid, t.created_at, t.traceparent, t.tls_wish,
        r.retry_first_s, r.retry_longest_s, coalesce(r.defer_permanent, false) AS defer_permanent,
        o.lease AS reported,
        EXISTS (SELECT FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.lease = o.lease) AS recorded

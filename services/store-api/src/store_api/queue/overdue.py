@@ -31,7 +31,7 @@ BATCH: Final = 500
 
 _DELAYED: Final = """
 SELECT d.id, d.recipient, d.orcpt, d.expires_at, d.last_reply, d.last_status, d.last_remote,
-       t.id AS transmission_id, t.reverse_path, t.ret, t.envid, t.created_at, t.traceparent
+       t.id AS transmission_id, t.reverse_path, t.ret, t.envid, t.created_at, t.traceparent, t.tls_wish
 FROM delivery d JOIN transmission t ON t.id = d.transmission_id
 WHERE d.state = 'queued' AND d.delay_at <= now() AND d.expires_at > now() ORDER BY d.delay_at LIMIT :batch
 """

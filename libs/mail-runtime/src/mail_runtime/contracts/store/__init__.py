@@ -18,7 +18,7 @@ from mail_runtime.contracts.store.directory import (
     ScramFinished,
     ScramStart,
 )
-from mail_runtime.contracts.store.ingest import Accepted, DsnRequest, Notify, Ret, Transmission
+from mail_runtime.contracts.store.ingest import Accepted, DsnRequest, Notify, Ret, TlsWish, Transmission
 from mail_runtime.contracts.store.mailboxes import (
     Appended,
     AppendHeader,
@@ -102,6 +102,7 @@ __all__ = [
     "StoreFlags",
     "Subscribe",
     "Summary",
+    "TlsWish",
     "Transmission",
     "UidSet",
 ]

@@ -13,6 +13,10 @@ Notify = Literal["never", "success", "failure", "delay"]
 Ret = Literal["", "full", "hdrs"]
 
 
+# RFC 8689: "required" by the REQUIRETLS of MAIL, "optional" by the header field TLS-Required: No; empty: neither.
+TlsWish = Literal["", "required", "optional"]
+
+
 class DsnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What RCPT asked about notifications (RFC 3461 §4.1, §4.2).
 
@@ -30,6 +34,7 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     `submitted_by` is None for mail from outside: then every recipient must be local.
     An empty `reverse_path` is the null reverse path. `ret` and `envid` (decoded from xtext) are those of MAIL;
     `dsn` has what was asked for recipients, by their address in `recipients`. `junk`: into Junk where there is one.
+    `tls_wish`: what MAIL said; where it said nothing, the store looks into the header.
     """
 
     id: UUID
@@ -41,6 +46,7 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     envid: str = ""
     dsn: dict[str, DsnRequest] = {}
     junk: bool = False
+    tls_wish: TlsWish = ""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

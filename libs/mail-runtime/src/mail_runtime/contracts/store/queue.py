@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from mail_runtime.contracts.store.ingest import Notify, Ret
+from mail_runtime.contracts.store.ingest import Notify, Ret, TlsWish
 
 
 class RelayJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +51,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: list[ClaimedDelivery]
     ret: Ret = ""
     envid: str = ""
+    tls_wish: TlsWish = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
