@@ -24,10 +24,11 @@ from mail_proto.imap.framing import (
     Line,
     LiteralRefused,
 )
+from mail_proto.imap.mailbox_filters import MailboxFilter
 from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, Not
-from mail_proto.imap.search_results import extended, saved
+from mail_proto.imap.search_results import correlator, extended, saved
 from mail_proto.imap.sequence import SequenceSet
 from mail_proto.imap.sort_keys import SortCriterion, render_threads
 from mail_proto.imap.urls import MessageUrl, parse_url, shown
@@ -130,6 +131,13 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
          c.Search(AllOf((HasFlag("\\flagged"), Not(InHeader(b"FROM", "Smith")))), by_uid=False)),
         (b'a APPEND x (\\Seen) CATENATE (URL "/y/;UID=20" TEXT {2+}\r\nab) {1+}\r\nc', c.Append("x", (
             c.NewMessage(("\\Seen",), None, b"", parts=("/y/;UID=20", b"ab")), c.NewMessage((), None, b"c")))),
+        (b'a ESEARCH IN (mailboxes ("x" y) subtree-one z personal) RETURN (COUNT) FLAGGED', c.SearchMailboxes(
+            (MailboxFilter("MAILBOXES", ("x", "y")), MailboxFilter("SUBTREE-ONE", ("z",)), MailboxFilter("PERSONAL")),
+            HasFlag("\\flagged"), frozenset({"COUNT"}))),
+        (b"a ESEARCH ALL", c.SearchMailboxes((MailboxFilter("SELECTED"),), Everything(), frozenset({"ALL"}))),
+        (b'a CANCELUPDATE "B01" "B\\"2"', c.CancelUpdate((b"B01", b'B"2'))),
+        (b"a SEARCH RETURN (UPDATE CONTEXT) ALL", c.Search(
+            Everything(), by_uid=False, results=frozenset({"UPDATE", "CONTEXT"}))),
         (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
             Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
         (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
@@ -153,6 +161,9 @@ def test_commands(line: bytes, command: c.Command) -> None:
         b"a SEARCH " + b"(" * 60 + b"ALL" + b")" * 60, b"a STATUS x ()", b"a STATUS x (FOO)",
         b"a FETCH 4294967296 FLAGS",
         b"a APPEND x CATENATE ()", b"a APPEND x CATENATE (TEXT abc)", b"a APPEND x CATENATE (URL)",
+        b"a ESEARCH IN () ALL", b"a ESEARCH IN (selected-delayed) ALL", b"a ESEARCH IN (mailboxes ()) ALL",
+        b"a ESEARCH IN (personal) RETURN (SAVE) ALL", b"a ESEARCH IN (personal) RETURN (UPDATE) ALL",
+        b"a ESEARCH IN (selected (x)) ALL", b"a CANCELUPDATE",
         b"a SEARCH RETURN (PARTIAL 1:2 ALL) ALL", b"a SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
         b"a SEARCH RETURN (PARTIAL -1:2) ALL", b"a SEARCH RETURN (PARTIAL 0:2) ALL", b"a SEARCH RETURN (PARTIAL 1) ALL",
         b"a SEARCH RETURN (PARTIAL 1:*) ALL", b"a SEARCH RETURN (PARTIAL 1:4294967296) ALL",
@@ -293,7 +304,7 @@ def test_pages_of_results() -> None:
     assert PartialRange(-3, -100).of(results) == [3, 5]
     assert PartialRange(-5, -9).of(results) == []
     everything = frozenset({"PARTIAL", "COUNT"})
-    answer = extended(b"a", everything, results, by_uid=True, partial=PartialRange(-1, -3))
+    answer = extended(correlator(b"a", by_uid=True), everything, results, partial=PartialRange(-1, -3))
     assert answer == b'* ESEARCH (TAG "a") UID PARTIAL (-1:-3 5,8:9) COUNT 4\r\n'
     assert saved(everything, results, PartialRange(1, 1)) == results
     assert saved(frozenset({"PARTIAL", "MAX"}), results, PartialRange(1, 1)) == [3, 9]

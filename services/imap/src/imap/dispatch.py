@@ -9,10 +9,24 @@ from typing import Any, Final
 
 import structlog
 
-from imap.commands import acl, append, fetch, listing, mailboxes, messages, quota, search, selecting, status, store
+from imap import contexts
+from imap.commands import (
+    acl,
+    append,
+    fetch,
+    listing,
+    mailboxes,
+    messages,
+    multisearch,
+    quota,
+    search,
+    selecting,
+    status,
+    store,
+)
 from imap.metrics import COMMANDS
 from imap.progress import LONG, reporting
-from imap.session import Done, Session
+from imap.session import Done, Selected, Session
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault, Refused
 from mail_proto.imap.search_keys import has_sequence_numbers
@@ -53,6 +67,8 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
     c.Search: search.search,
     c.Sort: search.sort,
     c.Thread: search.thread,
+    c.SearchMailboxes: multisearch.search_mailboxes,
+    c.CancelUpdate: multisearch.cancel_update,
     c.Fetch: fetch.fetch,
 }
 
@@ -119,7 +135,14 @@ async def _tell_news(session: Session, command: c.Command) -> None:
 async def _tell_known_news(session: Session, command: c.Command) -> None:
     if session.selected is None:
         return
-    await session.send(session.selected.rights_news() + session.selected.view.announce(_telling(session, command)))
+    await _tell(session, session.selected, _telling(session, command))
+
+
+async def _tell(session: Session, selected: Selected, telling: Telling) -> None:
+    """All that is known to be new, in the order that keeps numbers right (RFC 5267 §4.3)."""
+    await session.send(selected.rights_news() + contexts.gone(selected) + selected.view.announce(telling))
+    if selected.contexts:
+        await session.send(await contexts.changed(session, selected))
 
 
 def _telling(session: Session, command: c.Command) -> Telling:
@@ -140,6 +163,8 @@ def _keeps_numbers(command: c.Command) -> bool:
             return not by_uid
         case c.Search(by_uid=by_uid, key=key) | c.Sort(by_uid=by_uid, key=key) | c.Thread(by_uid=by_uid, key=key):
             return not by_uid or has_sequence_numbers(key)
+        case c.SearchMailboxes(key=key):
+            return has_sequence_numbers(key)
     return False
 
 
@@ -157,5 +182,4 @@ async def push(session: Session) -> None:
         await asyncio.sleep(RETRY_S)
         session.watch.changed.set()
         return
-    telling = _telling(session, c.Simple("IDLE"))
-    await session.send(session.selected.rights_news() + session.selected.view.announce(telling))
+    await _tell(session, session.selected, _telling(session, c.Simple("IDLE")))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from imap.cache import Contents
+from imap.contexts import SearchContext
 from imap.settings import Settings
 from imap.views import SharedMailbox, Views
 from imap.watches import Watch, Watches
@@ -38,6 +39,7 @@ class Selected:
     """The selected mailbox. `told_highest`: the client was told its modseq (RFC 7162 §3.1.2).
 
     `examined`: by EXAMINE. `told_rights`: those that the client knows of.
+    `contexts`: searches that are kept up to date, by their tags (RFC 5267).
     """
 
     shared: SharedMailbox
@@ -45,6 +47,7 @@ class Selected:
     view: View
     told_highest: bool = False
     told_rights: str = RIGHTS
+    contexts: dict[bytes, SearchContext] = field(default_factory=dict)
 
     @property
     def mailbox(self) -> Mailbox:

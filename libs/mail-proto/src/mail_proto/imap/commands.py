@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import FetchItem
+from mail_proto.imap.mailbox_filters import MailboxFilter
 from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import SearchKey
 from mail_proto.imap.sequence import SequenceSet
@@ -175,6 +176,29 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchMailboxes:
+    """ESEARCH (RFC 7377): `sources` are searched, the results are uids; the rest as of Search."""
+
+    sources: tuple[MailboxFilter, ...]
+    key: SearchKey
+    results: frozenset[str]
+    partial: PartialRange | None = None
+    fault: Refused | None = field(default=None, compare=False)
+
+    @property
+    def of_selected(self) -> bool:
+        """Whether the selected mailbox is among what is searched."""
+        return any(source.kind == "SELECTED" for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpdate:
+    """CANCELUPDATE (RFC 5267 §4.3.5): tags of searches."""
+
+    tags: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1); `subject`: a quota root, or a mailbox for GETQUOTAROOT."""
 
@@ -257,6 +281,8 @@ Command = (
     | Search
     | Sort
     | Thread
+    | SearchMailboxes
+    | CancelUpdate
     | Fetch
     | StoreFlags
     | Copy

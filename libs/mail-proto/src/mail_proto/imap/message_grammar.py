@@ -9,12 +9,13 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import Refused, SyntaxFault
 from mail_proto.imap.fetch_items import parse_fetch_items
+from mail_proto.imap.mailbox_filters import SEARCHED, MailboxFilter, mailbox_filter
 from mail_proto.imap.partial import PartialRange, partial_range
 from mail_proto.imap.search_keys import Everything, SearchKey, SearchParser
 from mail_proto.imap.sort_keys import sort_criteria, thread_algorithm
 
-# RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1.
-_RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"})
+# RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1, RFC 5267 §4.
+_RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "CONTEXT", "UPDATE"})
 
 
 def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
@@ -24,17 +25,43 @@ def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
 def _search(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """search = "SEARCH" [SP "RETURN" SP "(" [options] ")"] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
     results, partial = _results(cursor)
+    key, fault = _program(cursor, results)
+    return c.Search(key, by_uid, results, fault, partial)
+
+
+def _program(cursor: Cursor, results: frozenset[str] | None) -> tuple[SearchKey, Refused | None]:
+    """["CHARSET" SP charset SP] search-key *(SP search-key); a fault where a failure empties what was saved."""
     charset = ""
     if cursor.skip(b"CHARSET "):
         charset = cursor.text().upper()
         cursor.space()
     try:
-        return c.Search(SearchParser(cursor, charset).program(), by_uid, results, partial=partial)
+        return SearchParser(cursor, charset).program(), None
     except Refused as fault:
         if results is None or "SAVE" not in results:
             raise
         cursor.at = len(cursor.octets)
-        return c.Search(Everything(), by_uid, results, fault, partial)
+        return Everything(), fault
+
+
+def _search_mailboxes(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    """esearch = "ESEARCH" [SP "IN" SP "(" filter-mailboxes *(SP filter-mailboxes) ")"] [SP search-return-opts]
+    SP search-program    (RFC 7377 §4; UID stands before it in its example of §2)
+    """
+    sources: tuple[MailboxFilter, ...] = (MailboxFilter("SELECTED"),)
+    if cursor.skip(b"IN "):
+        sources = tuple(cursor.parenthesised(lambda: mailbox_filter(cursor, SEARCHED)))
+        if not sources:
+            raise SyntaxFault("there is nothing to search in")
+        cursor.space()
+    results, partial = _results(cursor)
+    key, fault = _program(cursor, results)
+    command = c.SearchMailboxes(sources, key, results or frozenset({"ALL"}), partial, fault)
+    if "SAVE" in command.results and any(source.kind != "SELECTED" for source in sources):
+        raise SyntaxFault("only results in the selected mailbox are saved (RFC 7377 section 2.2)")
+    if "UPDATE" in command.results and not command.of_selected:
+        raise SyntaxFault("only results in the selected mailbox are kept up to date (RFC 7377 section 2.2)")
+    return command
 
 
 def _results(cursor: Cursor) -> tuple[frozenset[str] | None, PartialRange | None]:
@@ -143,6 +170,7 @@ def _copy(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
 COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], c.Command]]] = {
     "EXPUNGE": _expunge,
     "SEARCH": _search,
+    "ESEARCH": _search_mailboxes,
     "SORT": _sort,
     "THREAD": _thread,
     "FETCH": _fetch,

@@ -90,7 +90,16 @@ def _compress(cursor: Cursor, name: str) -> c.Command:
     return c.Compress(cursor.keyword())
 
 
+def _cancel_update(cursor: Cursor, name: str) -> c.Command:
+    """ "CANCELUPDATE" 1*(SP quoted)    (RFC 5267 §5)"""
+    tags = [cursor.astring()]
+    while cursor.skip(b" ") and not cursor.at_end:
+        tags.append(cursor.astring())
+    return c.CancelUpdate(tuple(tags))
+
+
 _COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
+    "CANCELUPDATE": _cancel_update,
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ID": _identify,

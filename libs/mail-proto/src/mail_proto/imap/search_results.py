@@ -14,24 +14,28 @@ def plain(word: bytes, numbers: Sequence[int], modseq: int = 0) -> bytes:
     return b"* " + word + b"".join(b" %d" % number for number in numbers) + highest + b"\r\n"
 
 
+def correlator(tag: bytes, *, by_uid: bool, mailbox: bytes = b"", uid_validity: int = 0) -> bytes:
+    """What an ESEARCH response begins with. `mailbox`, as it is shown, where several are searched (RFC 7377 §2.1)."""
+    place = b" MAILBOX %b UIDVALIDITY %d" % (mailbox, uid_validity) if mailbox else b""
+    return b"* ESEARCH (TAG %b%b)" % (quoted(tag), place) + (b" UID" if by_uid else b"")
+
+
 def extended(
-    tag: bytes,
+    beginning: bytes,
     options: frozenset[str],
     numbers: Sequence[int],
     *,
-    by_uid: bool,
     modseq: int = 0,
     partial: PartialRange | None = None,
 ) -> bytes:
     """`* ESEARCH` with what was asked for; empty where the result is only to be saved (RFC 5182 §2.1).
 
+    `beginning`: its `correlator`.
     `numbers` ascending, or as they were sorted: MIN and MAX are then the first and the last (RFC 5267 §3.1).
     """
     if options == {"SAVE"}:
         return b""
-    items = [b"* ESEARCH (TAG %b)" % quoted(tag)]
-    if by_uid:
-        items.append(b"UID")
+    items = [beginning]
     if numbers:
         if "MIN" in options:
             items.append(b"MIN %d" % numbers[0])

@@ -55,7 +55,7 @@ def enables_condstore(command: c.Command) -> bool:
             return "HIGHESTMODSEQ" in items
         case c.Fetch(items=items):
             return Attribute("MODSEQ") in items
-        case c.Search(key=key) | c.Sort(key=key) | c.Thread(key=key):
+        case c.Search(key=key) | c.Sort(key=key) | c.Thread(key=key) | c.SearchMailboxes(key=key):
             return contains(key, Changed)
     return False
 

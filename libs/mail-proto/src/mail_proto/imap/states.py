@@ -49,6 +49,8 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Append: _AFTER,
     c.Expunge: _SELECTED,
     c.Search: _SELECTED,
+    c.SearchMailboxes: _AFTER,
+    c.CancelUpdate: _SELECTED,
     c.Sort: _SELECTED,
     c.Thread: _SELECTED,
     c.Fetch: _SELECTED,

@@ -100,14 +100,20 @@ class View:
         """Whether it was expunged, though the client doesn't know yet."""
         return uid in self._gone
 
+    @property
+    def gone_uids(self) -> list[int]:
+        """Ascending: expunged, and the client doesn't know yet."""
+        return sorted(self._gone)
+
     def is_told(self, uid: int) -> bool:
         """Whether the client knows the flags as they are known here."""
         return uid not in self._changed
 
-    def select(self, wanted: SequenceSet, *, by_uid: bool) -> list[int]:
+    def select(self, wanted: SequenceSet, *, by_uid: bool, leniently: bool = False) -> list[int]:
         """The uids of the messages in a set of numbers or uids, ascending.
 
-        Raises SyntaxFault: a number that no message has (RFC 9051 §9, seq-number). Uids may be absent.
+        Raises SyntaxFault: a number that no message has (RFC 9051 §9, seq-number), unless `leniently`. Uids may be
+        absent.
         """
         if wanted.is_saved:
             return [uid for uid in self.saved if self.knows(uid)]
@@ -118,7 +124,7 @@ class View:
                 found += self._uids[start : bisect_right(self._uids, last, start, self._count)]
             return found
         # `6:*` in a mailbox of five is let through: clients ask so for what is new.
-        if any(max(pair) > self._count and 0 not in pair for pair in wanted.ranges):
+        if not leniently and any(max(pair) > self._count and 0 not in pair for pair in wanted.ranges):
             raise SyntaxFault(f"there are only {self._count} messages")
         found = []
         for first, last in wanted.resolved(self._count):

@@ -6,22 +6,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from imap.contexts import SearchContext, keep
 from imap.session import Done, Session
+from mail_proto.imap import render
 from mail_proto.imap import search_keys as k
 from mail_proto.imap.commands import Search, Sort, Thread
-from mail_proto.imap.errors import Refused
-from mail_proto.imap.search_results import extended, plain, saved
+from mail_proto.imap.errors import Refused, SyntaxFault
+from mail_proto.imap.search_results import correlator, extended, plain, saved
+from mail_proto.imap.sequence import MAX_NUMBER
 from mail_proto.imap.sort_keys import render_threads
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.store import Mailbox
 from mail_runtime.contracts.store import search as wire
 
 
-async def search(session: Session, command: Search) -> Done:
-    """With RETURN, and always in IMAP4rev2, the answer is an ESEARCH (RFC 9051 §6.4.4)."""
+async def search(session: Session, command: Search, named: Mailbox | None = None) -> Done:
+    """With RETURN, and always in IMAP4rev2, the answer is an ESEARCH (RFC 9051 §6.4.4).
+
+    `named`: it names this mailbox, the selected one, and is left out where nothing was found (RFC 7377 §2.1).
+    """
     if command.results is None and session.enabled.rev2:
         command = replace(command, results=frozenset({"ALL"}))
-    await _answer(session, command, b"SEARCH")
+    await _answer(session, command, b"SEARCH", named)
     return Done("searched")
 
 
@@ -31,10 +38,14 @@ async def sort(session: Session, command: Sort) -> Done:
     return Done("sorted")
 
 
-async def _answer(session: Session, command: Search | Sort, word: bytes) -> None:
+async def _answer(session: Session, command: Search | Sort, word: bytes, named: Mailbox | None = None) -> None:
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
     saves = command.results is not None and "SAVE" in command.results
+    updates = command.results is not None and "UPDATE" in command.results
+    if updates and session.tag in selected.contexts:
+        raise SyntaxFault("the tag of a search that is kept up to date (RFC 5267 section 4.3)")
+    modseq = selected.view.columns.modseq
     try:
         if isinstance(command, Search) and command.fault is not None:
             raise command.fault
@@ -53,8 +64,13 @@ async def _answer(session: Session, command: Search | Sort, word: bytes) -> None
     if saves:
         view.saved = counting
     highest = max(map(view.columns.modseq_of, counting), default=0) if wants_modseq else 0
-    by_uid, partial = command.by_uid, command.partial
-    await session.send(extended(session.tag, command.results, numbers, by_uid=by_uid, modseq=highest, partial=partial))
+    beginning = _beginning(session, named, by_uid=command.by_uid)
+    if uids or named is None:
+        await session.send(extended(beginning, command.results, numbers, modseq=highest, partial=command.partial))
+    if updates:
+        key = to_wire(command.key, view, lasting=True)
+        order = sort_by(command) if isinstance(command, Sort) else []
+        await keep(session, selected, SearchContext(key, order, modseq, beginning, uids, by_uid=command.by_uid))
 
 
 async def thread(session: Session, command: Thread) -> Done:
@@ -74,8 +90,8 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
     known = wire.Uids([(1, view.last_uid)] if view.last_uid else [])
     key = wire.AllOf([known, to_wire(command.key, view)])
     match command:
-        case Sort(criteria):
-            wanted = wire.Search(key=key, sort=[wire.SortBy(one.by, one.reverse) for one in criteria])
+        case Sort():
+            wanted = wire.Search(key=key, sort=sort_by(command))
         case Thread(algorithm):
             wanted = wire.Search(key=key, thread=algorithm)
         case _:
@@ -83,18 +99,40 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
     return view, await session.store.search(session.account_id, selected.mailbox.id, wanted)
 
 
+def _beginning(session: Session, named: Mailbox | None, *, by_uid: bool) -> bytes:
+    if named is None:
+        return correlator(session.tag, by_uid=by_uid)
+    name = render.mailbox(named.name, is_utf8=session.enabled.utf8)
+    return correlator(session.tag, by_uid=by_uid, mailbox=name, uid_validity=named.uid_validity)
+
+
+def sort_by(command: Sort) -> list[wire.SortBy]:
+    return [wire.SortBy(one.by, one.reverse) for one in command.criteria]
+
+
 def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> Sequence[int]:
     """Uids as the client asked for them; 0 stays 0."""
     return uids if by_uid else [view.number(uid) if uid else 0 for uid in uids]
 
 
-def to_wire(key: k.SearchKey, view: View) -> wire.SearchKey:
-    """The keys as the store knows them: numbers become uids. Raises SyntaxFault: a number that no message has."""
+def to_wire(key: k.SearchKey, view: View | None, *, lasting: bool = False) -> wire.SearchKey:
+    """The keys as the store knows them: numbers become uids. Raises SyntaxFault: a number that no message has.
+
+    `lasting`: sets of uids are of those to come, too, and numbers that no message has are passed over. `view` None:
+    there are no numbers.
+    """
+
+    def inside(key: k.SearchKey) -> wire.SearchKey:
+        return to_wire(key, view, lasting=lasting)
+
     match key:
         case k.Everything():
             return wire.Everything()
+        case k.Numbers(numbers, are_uids) if view is None or (lasting and are_uids and not numbers.is_saved):
+            return wire.Uids(numbers.resolved(MAX_NUMBER))
         case k.Numbers(numbers, are_uids):
-            return wire.Uids(_ranges(view.select(numbers, by_uid=are_uids)))
+            assert view is not None, "by the case before"
+            return wire.Uids(_ranges(view.select(numbers, by_uid=are_uids, leniently=lasting)))
         case k.HasFlag(flag):
             return wire.HasFlag(flag)
         case k.Size(limit, larger):
@@ -116,11 +154,11 @@ def to_wire(key: k.SearchKey, view: View) -> wire.SearchKey:
         case k.InText(text, header_too):
             return wire.InText(text, header_too)
         case k.Not(inner):
-            return wire.Not(to_wire(inner, view))
+            return wire.Not(inside(inner))
         case k.AnyOf(keys):
-            return wire.AnyOf([to_wire(inner, view) for inner in keys])
+            return wire.AnyOf([inside(inner) for inner in keys])
         case k.AllOf(keys):
-            return wire.AllOf([to_wire(inner, view) for inner in keys])
+            return wire.AllOf([inside(inner) for inner in keys])
     assert_never(key)
 
 
