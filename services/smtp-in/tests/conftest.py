@@ -41,7 +41,7 @@ def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[
     loop, up, down = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def run() -> None:
-        async with StoreClient(settings.store_url, settings.service_token) as store:
+        async with StoreClient(settings.store_url, settings.service_token, settings.lookup_timeout_s) as store:
             shared = Shared(settings, store, Recipients(store))
             async with serve(settings, shared) as found:
                 ports.update(found)

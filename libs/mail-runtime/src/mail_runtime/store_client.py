@@ -37,9 +37,10 @@ class StoreClient:
     Every method raises the errors of `contracts.errors`; Unavailable covers network, time-out and 5xx.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """`call_timeout_s` is for calls without large bodies."""
         self._url = url.rstrip("/") + "/internal"
-        self._token = token
+        self._token, self._call_timeout_s = token, call_timeout_s
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,16 +56,15 @@ class StoreClient:
         if self._http is not None:
             await self._http.close()
 
-    async def _call(
-        self, method: str, path: str, body: bytes | None = None, timeout_s: float = CALL_TIMEOUT_S
-    ) -> bytes:
+    async def _call(self, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None) -> bytes:
         assert self._http is not None, "use `async with`"
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_OCTETS else body
         carried = tracing.carried()
         headers = {tracing.HEADER: carried} if carried else None
+        timeout = aiohttp.ClientTimeout(total=timeout_s or self._call_timeout_s)
         try:
             async with self._http.request(
-                method, self._url + path, data=data, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s)
+                method, self._url + path, data=data, headers=headers, timeout=timeout
             ) as response:
                 answer = await response.read()
                 if response.status < 300:

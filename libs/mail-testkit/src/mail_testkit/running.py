@@ -81,6 +81,16 @@ class RunningPostroom:
         finally:
             self._do(self._start(name))
 
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """While the block runs the process does nothing: connections to it open, and nobody answers."""
+        pid = self.process_id(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     async def _start(self, name: str) -> None:
         self._system.supervisor.start(name)
         while not await self._supervised(name).program.ready():

@@ -22,7 +22,7 @@ from smtp_in.settings import Settings
 async def run(settings: Settings, allowed: PolicySettings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set."""
     async with (
-        StoreClient(settings.store_url, settings.service_token) as store,
+        StoreClient(settings.store_url, settings.service_token, settings.lookup_timeout_s) as store,
         Bus(settings.nats_url, "smtp-in") as bus,
         policy_of(allowed, settings.hostname, store) as policy,
     ):

@@ -173,8 +173,11 @@ class Connection(SMTP):
             if isinstance(step, Close):
                 return
             if not self._share.hold(self._session.held_octets):
-                self._session.drop()
+                is_whole = isinstance(step, Deliver)
+                self._session.drop(is_whole=is_whole)
                 self._share.hold(self._session.held_octets)
+                if is_whole:
+                    continue
             if step is None:
                 self._session.feed(await self._wait())
             else:

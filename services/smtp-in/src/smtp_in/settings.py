@@ -66,6 +66,11 @@ class Settings:
     message_timeout_s: float = setting(
         "POSTROOM_SMTP_MESSAGE_TIMEOUT_S", "seconds for a whole message; 50 MB at 256 kbit/s take 1600", 3600.0
     )
+    lookup_timeout_s: float = setting(
+        "POSTROOM_SMTP_LOOKUP_TIMEOUT_S",
+        "seconds for the store to say what AUTH, MAIL or RCPT need to know before the client is told 454 or 451",
+        20.0,
+    )
     store_timeout_s: float = setting(
         "POSTROOM_SMTP_STORE_TIMEOUT_S", "seconds to store a message before the client is told 451", 120.0
     )

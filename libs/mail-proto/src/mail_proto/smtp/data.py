@@ -31,15 +31,15 @@ class DataDecoder:
         self._max_octets = max_octets
         # As if a line had just ended: the data may be only the dot, or begin with a stuffed one.
         self._raw = bytearray(b"\r\n")
-        self._stuffed = 0
+        self._stuffed = self._taken = 0
         self._dropped = False
         self.state = DataState.READING
         self.rest = b""
 
     @property
     def held_octets(self) -> int:
-        """How many octets it keeps in memory."""
-        return len(self._raw)
+        """How many octets it keeps in memory; those of the message too, once it was taken."""
+        return len(self._raw) + self._taken
 
     @property
     def was_dropped(self) -> bool:
@@ -75,7 +75,10 @@ class DataDecoder:
             self._stuffed += self._raw.count(_STUFFED, max(0, known - len(_STUFFED) + 1))
 
     def message(self) -> bytes:
-        """The message, its lines ending as they were sent, dots unstuffed. Call once complete and not dropped."""
+        """The message, its lines ending as they were sent, dots unstuffed. Call once, complete and not dropped."""
         assert self.state is DataState.COMPLETE
         assert not self._dropped
-        return bytes(self._raw.replace(_STUFFED, b"\r\n")[2:]) if self._stuffed else bytes(self._raw[2:])
+        raw = self._raw.replace(_STUFFED, b"\r\n") if self._stuffed else self._raw
+        message = bytes(memoryview(raw)[2:])
+        self._raw, self._taken = bytearray(), len(message)
+        return message

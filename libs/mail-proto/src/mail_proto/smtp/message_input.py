@@ -56,13 +56,13 @@ class ChunkInput:
     def __init__(self, max_octets: int) -> None:
         self._max_octets = max_octets
         self._octets = bytearray()
-        self._left = 0
+        self._left = self._taken = 0
         self.fault: SmtpFault | None = None
         self.octets, self.begun_in, self.is_last = 0, "", False
 
     @property
     def held_octets(self) -> int:
-        return len(self._octets)
+        return len(self._octets) + self._taken
 
     def drop(self, fault: SmtpFault) -> None:
         """Keep nothing of it, of later chunks neither; `message` will raise the fault."""
@@ -88,4 +88,6 @@ class ChunkInput:
         """Raises SmtpFault: it was dropped."""
         if self.fault is not None:
             raise self.fault
-        return bytes(self._octets)
+        message = bytes(self._octets)
+        self._octets, self._taken = bytearray(), len(message)
+        return message

@@ -156,10 +156,14 @@ class ServerSession:
         """Octets of a message that are kept in memory."""
         return 0 if self._input is None else self._input.held_octets
 
-    def drop(self) -> None:
-        """There is no room for the message that is coming: it is read to its end and refused."""
-        if self._input is not None:
-            self._input.drop(NoRoomNow("too much mail at the moment; try again later"))
+    def drop(self, *, is_whole: bool) -> None:
+        """There is no room for the message. It is refused: at once if it `is_whole`, its Deliver falling away; else
+        after its end."""
+        fault = NoRoomNow("too much mail at the moment; try again later")
+        if is_whole:
+            self._refuse_message(fault)
+        elif self._input is not None:
+            self._input.drop(fault)
 
     def say(self, reply: Reply) -> None:
         """Queue a reply."""
@@ -463,8 +467,11 @@ class ServerSession:
         try:
             return Deliver(self._envelope(), self._checked(source))
         except SmtpFault as fault:
-            self.delivered([fault.reply()] * (len(self._recipients) if self.offer.lmtp else 1))
+            self._refuse_message(fault)
             return None
+
+    def _refuse_message(self, fault: SmtpFault) -> None:
+        self.delivered([fault.reply()] * (len(self._recipients) if self.offer.lmtp else 1))
 
     def _checked(self, source: DataInput | ChunkInput) -> bytes:
         """Raises SmtpFault."""
