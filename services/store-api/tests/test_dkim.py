@@ -121,6 +121,78 @@ async def test_other_names_of_a_domain_sign_for_themselves(
         assert verify(sent, records) == [True]
 
 
+@pytest.fixture
+async def forwarder(rest: aiohttp.ClientSession, domain: str) -> str:
+    """An account whose mail goes elsewhere."""
+    wanted = {"address": f"f@{domain}", "password": "long enough", "forward_to": [f"b@n{uuid4().hex[:8]}.invalid"]}
+    assert (await call(rest, "POST", "/accounts", wanted))[0] == 201
+    return wanted["address"]  # type: ignore[return-value]
+
+
+async def sent_on(store: StoreClient, rest: aiohttp.ClientSession, forwarder: str, message: bytes) -> bytes:
+    """What a worker gets to send of a message from elsewhere."""
+    sender = f"s{uuid4().hex[:8]}@elsewhere.test"
+    await store.accept(wire.Transmission(id=uuid4(), reverse_path=sender, recipients=[forwarder]), message)
+    _, queue = await call(rest, "GET", f"/queue?account={forwarder}&limit=1")
+    return await store.queued_message(UUID(queue["items"][0]["transmission_id"]))
+
+
+def chain(message: bytes, records: dict[bytes, bytes]) -> tuple[bytes, int]:
+    """The state of a message's ARC chain by dkimpy, and how many sets it has."""
+    state, sets, _ = dkim.arc_verify(message, dnsfunc=lambda name, timeout=5: records.get(name, b""))
+    return state, len(sets)
+
+
+def judged(words: str) -> bytes:
+    """What smtp-in writes on top of what it has checked."""
+    return f"Authentication-Results: localhost;\r\n\tspf=pass smtp.mailfrom=a.test;\r\n\tarc={words}\r\n".encode()
+
+
+ELSEWHERE = b"From: A <a@a.test>\r\nSubject: s\r\n\r\nline  of text \r\n"
+
+
+async def test_what_is_sent_on_is_sealed(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str, forwarder: str
+) -> None:
+    """RFC 8617 §5.1: the first set, another one on top of it, and the end of a chain that broke."""
+    records = await active_key(rest, domain, "ed25519-sha256", "e1")
+    records |= await active_key(rest, domain, "rsa-sha256", "r1")
+    once = await sent_on(store, rest, forwarder, judged("none") + ELSEWHERE)
+    assert once.startswith(b"ARC-Seal: i=1; a=rsa-sha256; cv=none; d=" + domain.encode())
+    assert b"ARC-Authentication-Results: i=1; localhost;\r\n\tspf=pass smtp.mailfrom=a.test" in once
+    assert verify(once[once.index(b"DKIM-Signature: v=1") :], records) == [True, True]
+    assert chain(once, records) == (b"pass", 1)
+    without_loop = once.replace(b"Delivered-To: " + forwarder.encode() + b"\r\n", b"")
+    twice = await sent_on(store, rest, forwarder, judged("pass") + without_loop)
+    assert twice.startswith(b"ARC-Seal: i=2; a=rsa-sha256; cv=pass;")
+    assert chain(twice, records) == (b"pass", 2)
+    assert chain(twice.replace(b"line  of text", b"other text"), records)[0] == b"fail"
+    broken = await sent_on(store, rest, forwarder, judged("fail") + without_loop)
+    assert broken.startswith(b"ARC-Seal: i=2; a=rsa-sha256; cv=fail;")
+    assert chain(broken, records)[0] != b"pass", "dkimpy has no word for what says so itself"
+    again = broken.replace(b"Delivered-To: " + forwarder.encode() + b"\r\n", b"")
+    assert not (await sent_on(store, rest, forwarder, judged("fail") + again)).startswith(b"ARC-"), "it stays broken"
+
+
+async def test_what_nobody_checked_is_not_sealed(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str, forwarder: str
+) -> None:
+    await active_key(rest, domain, "ed25519-sha256", "e1")
+    theirs = judged("pass").replace(b"localhost", b"mx.other.test")
+    for message in (ELSEWHERE, theirs + ELSEWHERE):
+        sent = await sent_on(store, rest, forwarder, message)
+        assert b"ARC-" not in sent
+        assert sent.startswith(b"DKIM-Signature: ")
+
+
+async def test_what_an_account_writes_is_not_sealed(
+    store: StoreClient, rest: aiohttp.ClientSession, domain: str, sender: UUID
+) -> None:
+    """Results in it could be its author's invention."""
+    await active_key(rest, domain, "ed25519-sha256", "e1")
+    assert b"ARC-" not in await leaving(store, sender, f"x@{domain}", judged("pass") + ELSEWHERE)
+
+
 def test_private_keys_are_sealed_to_their_row() -> None:
     identifier = uuid4()
     key, _ = make("ed25519-sha256")

@@ -117,7 +117,20 @@ class Reading:
         names = _names(fields)
         header = b"".join(relaxed_field(field) + b"\r\n" for field in _chosen(fields, names))
         body_hash = base64.b64encode(self._body.digest())
-        return [_unsigned(signer, names, header, body_hash, now_s) for signer in signers]
+        return [_unsigned(b"DKIM-Signature", _tags(signer, now_s), names, header, body_hash) for signer in signers]
+
+    def unsigned_field(self, name: bytes, first_tags: str, second_tags: str, added: bytes) -> Unsigned | None:
+        """A field made as a DKIM-Signature is, with other tags, of the message with the fields `added` on top.
+
+        DKIM signatures are signed too (RFC 8617 §4.1.2). None: the message has no From.
+        """
+        fields = _fields(added + self.header)
+        if not any(found == b"from" for found, _ in fields):
+            return None
+        names = [*_names(fields), *(found for found, _ in fields if found == b"dkim-signature")]
+        header = b"".join(relaxed_field(field) + b"\r\n" for field in _chosen(fields, names))
+        body_hash = base64.b64encode(self._body.digest())
+        return _unsigned(name, (first_tags, second_tags), names, header, body_hash)
 
 
 class _BodyHash:
@@ -147,13 +160,21 @@ class _BodyHash:
         return self._digest.digest()
 
 
-def _unsigned(signer: Signer, names: Sequence[bytes], header: bytes, body_hash: bytes, now_s: int) -> Unsigned:
-    tags = (
+def _tags(signer: Signer, now_s: int) -> tuple[str, str]:
+    return (
         f"v=1; a={signer.algorithm}; c=relaxed/relaxed; d={signer.domain};",
-        f" s={signer.selector}; t={now_s};",
+        f"s={signer.selector}; t={now_s};",
     )
-    head = b"DKIM-Signature: " + b"\r\n\t".join(tag.strip().encode() for tag in tags)
-    head += b"\r\n\th=" + _folded_names(names) + b";\r\n\tbh=" + body_hash + b";\r\n\tb="
+
+
+def signature_field(name: bytes, tags: Sequence[str]) -> bytes:
+    """A field with these tags, a line for each, up to where the signature goes."""
+    return name + b": " + b"\r\n\t".join([*(tag.encode() for tag in tags), b"b="])
+
+
+def _unsigned(name: bytes, tags: Sequence[str], names: Sequence[bytes], header: bytes, body_hash: bytes) -> Unsigned:
+    signed = f"h={_folded_names(names).decode()};", f"bh={body_hash.decode()};"
+    head = signature_field(name, [*tags, *signed])
     return Unsigned(head, header + relaxed_field(head))
 
 

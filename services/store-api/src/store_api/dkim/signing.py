@@ -1,4 +1,4 @@
-"""Signing what leaves: the fields that are put on top of a message when the relay fetches it.
+"""Signing what leaves: the fields that are put on top of a message when the relay fetches it (DKIM, ARC).
 
 The stored octets stay as they are, private keys never leave the store, and a message that waited for a day is signed
 with the keys of the moment it goes (docs/decisions/0022-the-store-signs.md).
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from mail_proto.arc_sealing import Chain, chain_of, message_signature, seal
 from mail_proto.dkim import Reading, Signer
 from mail_proto.message.address_list import displayed, parse_list
 from mail_proto.message.headers import field
@@ -26,7 +27,8 @@ INLINE_OCTETS: Final = 65_536
 
 # The domain whose mail it is, and its other names: whoever has an account there writes in all of them.
 _KEYS: Final = """
-SELECT k.id, k.selector, k.algorithm, k.private_key, k.data_key, k.key_id, d.name, d.id = o.domain_id AS is_own
+SELECT k.id, k.selector, k.algorithm, k.private_key, k.data_key, k.key_id, d.name, d.id = o.domain_id AS is_own,
+       (SELECT is_forwarded FROM transmission WHERE id = :id)
 FROM (SELECT DISTINCT domain_id FROM delivery WHERE transmission_id = :id AND domain_id IS NOT NULL) o
 JOIN domain own ON own.id = o.domain_id
 JOIN domain d ON coalesce(d.alias_of, d.id) = coalesce(own.alias_of, own.id)
@@ -40,8 +42,11 @@ async def keys_for(database: Database, transmission_id: UUID) -> Sequence[Any]:
     return await database.fetch(_KEYS, id=transmission_id)
 
 
-async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any]) -> bytes:
-    """DKIM-Signature fields for the message at `place`, to be put in front of it. Raises NotFound, Unavailable."""
+async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any], hostname: str) -> bytes:
+    """DKIM-Signature fields for the message at `place`, to be put in front of it, and an ARC set where it is sent on.
+
+    `hostname`: whose Authentication-Results are ours. Raises NotFound, Unavailable.
+    """
     reading = Reading()
     async for piece in stream(blobs, place):
         if len(piece) > INLINE_OCTETS:
@@ -51,8 +56,8 @@ async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any]) -> bytes:
     reading.end()
     chosen = [(row, unseal(blobs.keyring, row.id, _sealed(row))) for row in _aligned(keys, reading.header)]
     if any(row.algorithm == "rsa-sha256" for row, _ in chosen):
-        return await asyncio.to_thread(_sign, reading, chosen)
-    return _sign(reading, chosen)
+        return await asyncio.to_thread(_on_top, reading, chosen, hostname)
+    return _on_top(reading, chosen, hostname)
 
 
 def _sealed(row: Any) -> Sealed:
@@ -69,6 +74,25 @@ def _author_domain(header: bytes) -> str:
     """Of the first address in From; empty where there is none."""
     listed = displayed(parse_list(field(header, b"from") or b""))
     return next((address.rpartition("@")[2].lower() for _, address in listed if "@" in address), "")
+
+
+def _on_top(reading: Reading, keys: Sequence[tuple[Any, PrivateKey]], hostname: str) -> bytes:
+    signed = _sign(reading, keys)
+    if not keys or not keys[0][0].is_forwarded or (chain := chain_of(reading.header, hostname)) is None:
+        return signed
+    return _arc_set(chain, reading, keys, signed) + signed
+
+
+def _arc_set(chain: Chain, reading: Reading, keys: Sequence[tuple[Any, PrivateKey]], added: bytes) -> bytes:
+    """By one key: that of RSA, which all validators know, if there is one. Empty: there is no From."""
+    row, key = max(keys, key=lambda each: each[0].algorithm == "rsa-sha256")
+    signer, now_s = Signer(row.name, row.selector, row.algorithm), int(time.time())
+    unsigned = message_signature(chain, signer, reading, added, now_s)
+    if unsigned is None:
+        return b""
+    signature = unsigned.field(sign(key, unsigned))
+    sealed = seal(chain, signer, signature, now_s)
+    return sealed.field(sign(key, sealed)) + signature + chain.results_field
 
 
 def _sign(reading: Reading, keys: Sequence[tuple[Any, PrivateKey]]) -> bytes:

@@ -18,11 +18,11 @@ _NOTHING_ASKED: Final = DsnRequest()
 
 _INSERT_TRANSMISSIONS: Final = """
 INSERT INTO transmission (id, account_id, reverse_path, blob_id, octets, smtputf8, ret, envid, traceparent,
-                          tls_wish)
+                          tls_wish, is_forwarded)
 SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:paths AS text[]),
                      CAST(:blobs AS uuid[]), CAST(:octets AS bigint[]), CAST(:utf8 AS boolean[]),
                      CAST(:rets AS text[]), CAST(:envids AS text[]), CAST(:traces AS text[]),
-                     CAST(:wishes AS text[]))
+                     CAST(:wishes AS text[]), CAST(:forwarded AS boolean[]))
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
@@ -69,6 +69,7 @@ async def insert_transmissions(connection: AsyncConnection, messages: Sequence[I
         envids=[outbound.envid for _, outbound in envelopes],
         traces=[outbound.traceparent or None for _, outbound in envelopes],
         wishes=[outbound.tls_wish for _, outbound in envelopes],
+        forwarded=[outbound.is_forwarded for _, outbound in envelopes],
     )
     return {row.id for row in new}
 

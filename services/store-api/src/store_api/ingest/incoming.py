@@ -35,6 +35,7 @@ class Outbound:
 
     `account_id` and `domain_id`: whose mail it is, and whose suppression list counts. `dsn`: what was asked about
     notifications, by recipient. `traceparent`: the trace that goes on when it is sent (`mail_runtime.tracing`).
+    `is_forwarded`: it came from outside, and leaves again with an ARC seal.
     """
 
     transmission_id: UUID
@@ -50,6 +51,7 @@ class Outbound:
     dsn: Mapping[str, DsnRequest] = field(default_factory=dict)
     traceparent: str = ""
     tls_wish: TlsWish = ""
+    is_forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,7 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
         draft.domain_of(path),
         traceparent=draft.arrived.traceparent,
         tls_wish=tls_wish(sent.tls_wish, draft.arrived.octets) if recipients else "",
+        is_forwarded=bool(path) and submitter is None,
     )
     if path:
         # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).

@@ -59,7 +59,8 @@ async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Re
     """The message as it leaves: with the signatures of its domain on top."""
     place = await transmission_place(store.database, transmission_id)
     keys = await keys_for(store.database, transmission_id)
-    return await body_response(store.blobs, place, await signatures(store.blobs, place, keys) if keys else b"")
+    on_top = await signatures(store.blobs, place, keys, store.settings.hostname) if keys else b""
+    return await body_response(store.blobs, place, on_top)
 
 
 @router.post("/deliveries/claim")
