@@ -375,3 +375,61 @@ async def test_copies_go_in_both_directions(store: StoreClient, account: Account
     for one, other in ((first, second), (second, first)):
         wanted = wire.CopyMessages(uids=ALL, target_id=other.inbox.id)
         assert (await store.copy(one.id, one.inbox.id, wanted)).target_uids
+
+
+async def test_rights_over_rest(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Account, other_account: Account
+) -> None:
+    work = await filled(store, account)
+    path = f"/v1/accounts/{account.address}/mailboxes/{work.id}/rights"
+    async with rest.put(f"{path}/{other_account.address}", json={"rights": "srl"}) as response:
+        assert (response.status, await response.json()) == (
+            200,
+            {"identifier": other_account.address, "rights": "lrs"},
+        )
+    async with rest.get(path) as response:
+        assert await response.json() == {
+            "items": [
+                {"identifier": account.address, "rights": RIGHTS},
+                {"identifier": other_account.address, "rights": "lrs"},
+            ]
+        }
+    assert await elsewhere(store, other_account)
+    # It isn't the other's to give, whatever the path says.
+    others = f"/v1/accounts/{other_account.address}/mailboxes/{work.id}/rights"
+    await give(store, account, work, other_account.address, RIGHTS)
+    for method, there in (("GET", others), ("PUT", f"{others}/anyone"), ("DELETE", f"{others}/anyone")):
+        async with rest.request(method, there, json={"rights": "l"} if method == "PUT" else None) as response:
+            assert response.status == 404
+    async with rest.delete(f"{path}/{other_account.address}") as response:
+        assert response.status == 204
+    assert not await elsewhere(store, other_account)
+
+
+async def test_public_mailboxes_are_those_of_the_domain_s_account(
+    store: StoreClient,
+    rest: aiohttp.ClientSession,
+    domain: str,
+    account: Account,
+    other_account: Account,
+    stranger: Account,
+) -> None:
+    news = await store.create_mailbox(account.id, "News")
+    await store.create_mailbox(account.id, "Drafts/Unseen")
+    await give(store, account, news, "anyone", "lr")
+    async with rest.post("/v1/tokens", json={"name": "x", "scope": "domain", "domain": domain}) as response:
+        token = (await response.json())["secret"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for address, status in ((stranger.address, 422), (f"nobody@{domain}", 422), (account.address, 200)):
+        change = {"public_account": address}
+        async with rest.patch(f"/v1/domains/{domain}", json=change, headers=headers) as response:
+            assert response.status == status, await response.text()
+    (seen,) = await elsewhere(store, other_account)
+    assert seen == "Public/News"
+    assert {m.name for m in await store.mailboxes(account.id)} >= {"News"}
+    await give(store, account, news, "anyone", "lrki")
+    made = await store.create_mailbox(other_account.id, "Public/News/More")
+    assert (made.name, made.owner_id, made.rights) == ("Public/News/More", account.id, "lrik")
+    async with rest.patch(f"/v1/domains/{domain}", json={"public_account": None}) as response:
+        assert (await response.json())["public_account"] is None
+    assert f"Shared/{account.address}/News" in await elsewhere(store, other_account)

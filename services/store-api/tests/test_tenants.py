@@ -86,6 +86,8 @@ async def make_tenant(store: StoreClient, rest: aiohttp.ClientSession) -> Tenant
         "action": "hold",
         "selector": "key",
         "part": "1",
+        "identifier": "anyone",
+        "name": f"{SECRET}.invalid",
     }
     return tenant
 
@@ -148,6 +150,7 @@ async def snapshot(rest: aiohttp.ClientSession, victim: Tenant) -> list[Any]:
         f"/v1/domains/{victim.domain}",
         f"/v1/accounts/{victim.address}",
         f"/v1/accounts/{victim.address}/mailboxes",
+        f"/v1/accounts/{victim.address}/mailboxes/{victim.known['mailbox_id']}/rights",
         f"/v1/accounts/{victim.address}/mailboxes/{victim.known['mailbox_id']}/messages",
         f"/v1/aliases/both@{victim.domain}",
         f"/v1/aliases/both@{victim.domain}/members",

@@ -19,9 +19,9 @@ _DOMAIN: Final = re.compile(
 
 _COLUMNS: Final = """
 d.id, d.name, o.name AS alias_of, d.quota_octets, d.quota_messages, d.account_quota_octets, d.account_quota_messages,
-d.trash_days, d.junk_days, d.suppress_bounced, d.suppress_after, d.created_at
+d.trash_days, d.junk_days, p.address AS public_account, d.suppress_bounced, d.suppress_after, d.created_at
 """
-_FROM: Final = "FROM domain d LEFT JOIN domain o ON o.id = d.alias_of"
+_FROM: Final = "FROM domain d LEFT JOIN domain o ON o.id = d.alias_of LEFT JOIN account p ON p.id = d.public_account_id"
 
 
 def domain_name(name: str) -> str:
@@ -99,8 +99,10 @@ async def read_domain(connection: AsyncConnection, name: str, only: UUID | None,
 
 
 async def change_domain(connection: AsyncConnection, domain: Any, changes: dict[str, Any]) -> None:
-    """Set columns of a locked row; `alias_of` is a name. Raises Refused."""
+    """Set columns of a locked row; `alias_of` is a name, `public_account` an address. Raises Refused."""
     values = dict(changes)
+    if "public_account" in values:
+        values["public_account_id"] = await _public_account(connection, domain, values.pop("public_account"))
     if values.get("alias_of") is not None:
         values["alias_of"] = await _principal(connection, domain, values["alias_of"])
     if values:
@@ -118,6 +120,22 @@ async def _principal(connection: AsyncConnection, domain: Any, name: str) -> UUI
     if await _first_use(connection, domain.id):
         raise Refused(f"{domain.name} has accounts, aliases or other names of its own: remove these first")
     return UUID(str(other.id))
+
+
+async def _public_account(connection: AsyncConnection, domain: Any, address: str | None) -> UUID | None:
+    """Raises Refused: it is no account of the domain."""
+    if address is None:
+        return None
+    found = await run(
+        connection,
+        "SELECT id FROM account WHERE address = :address AND domain_id = :domain_id AND deleted_at IS NULL",
+        address=address.lower(),
+        domain_id=domain.id,
+    )
+    account_id: UUID | None = found.scalar()
+    if account_id is None:
+        raise Refused(f"{domain.name} has no account {address}")
+    return account_id
 
 
 async def delete_domain(connection: AsyncConnection, domain: Any) -> None:

@@ -29,7 +29,7 @@ from store_api.directory.domains import change_domain, delete_domain, insert_dom
 router = APIRouter(route_class=Idempotent, tags=[DIRECTORY])
 
 # What the admin of a domain may change of it; the rest is the system's admin's.
-_OWN: frozenset[str] = frozenset({"trash_days", "junk_days", "suppress_bounced", "suppress_after"})
+_OWN: frozenset[str] = frozenset({"trash_days", "junk_days", "suppress_bounced", "public_account", "suppress_after"})
 
 
 class DomainSettings(Input):
@@ -52,6 +52,12 @@ class DomainSettings(Input):
     suppress_after: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         3, description="… after so many bounces with no delivery in between; null: not by themselves", examples=[3]
     )
+    public_account: str | None = Field(
+        None,
+        max_length=254,
+        description="an account of the domain: its mailboxes are under `Public/` for the others, by their rights",
+        examples=["public@example.test"],
+    )
 
 
 class NewDomain(DomainSettings):
@@ -69,6 +75,7 @@ class Domain(BaseModel):
     trash_days: int | None = Field(examples=[30])
     junk_days: int | None = Field(examples=[30])
     suppress_bounced: bool = Field(examples=[False])
+    public_account: str | None = Field(examples=[None])
     suppress_after: int | None = Field(examples=[3])
     created_at: datetime
 
@@ -125,7 +132,7 @@ async def patch_domain(
     response: Response,
     if_match: IfMatch = None,
 ) -> Domain:
-    """Change a domain. Its own admin may change how long Trash and Junk are kept, and what is suppressed."""
+    """Change a domain. Its own admin may say how long Trash and Junk are kept, what is suppressed, what is public."""
     changes = new.changes()
     async with store.database.transaction() as connection:
         row = await read_domain(connection, domain, actor.domain_id, for_update=True)
