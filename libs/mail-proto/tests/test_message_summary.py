@@ -5,16 +5,17 @@ from __future__ import annotations
 import mmap
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mail_proto.message.address_list import _Parser, displayed, parse_list
+from mail_proto.message.address_list import ListedAddress, _Parser, displayed, parse_list
 from mail_proto.message.body_structure import describe
 from mail_proto.message.charsets import decode_octets
 from mail_proto.message.headers import decode
 from mail_proto.message.leaves import leaves
 from mail_proto.message.parameters import media_type, parameters, text_of
-from mail_proto.message.preview import MAX_PREVIEW_LENGTH
+from mail_proto.message.preview import _BLANKS, _RULES, MAX_PREVIEW_LENGTH, _cut
+from mail_proto.message.render import nstring, rendered_addresses
 from mail_proto.message.structure import scan, walk
 from mail_proto.message.summary import summarize
 from mail_testkit import messages
@@ -81,10 +82,17 @@ ADDRESSES = st.lists(
 @given(ADDRESSES.map(b"".join))
 def test_usual_addresses_are_read_as_unusual_ones(value: bytes) -> None:
     """The short way for what nearly all lists are made of gives what the long way gives."""
-    parser = _Parser()
-    parser.read(value, 0)
-    assert parse_list(value) == parser.addresses
-    displayed(parser.addresses)
+    addresses: list[ListedAddress] = []
+    _Parser(addresses).read(value, 0)
+    assert parse_list(value) == addresses
+    displayed(addresses)
+
+
+@given(ADDRESSES.map(b"".join))
+def test_usual_addresses_are_rendered_as_unusual_ones(value: bytes) -> None:
+    listed = parse_list(value)
+    long_way = [b"(%b %b %b %b)" % tuple(nstring(item) for item in address) for address in listed]
+    assert rendered_addresses(listed) == (b"(%b)" % b"".join(long_way) if listed else b"NIL")
 
 
 def test_displayed_addresses() -> None:
@@ -176,3 +184,21 @@ def test_previews(body: bytes, text: str | None) -> None:
     preview = summarize(body).preview
     assert len(preview) <= MAX_PREVIEW_LENGTH
     assert preview.endswith("word…") if text is None else preview == text
+
+
+TEXTS = st.lists(
+    st.tuples(
+        st.sampled_from(["word", "-", "=====", " ", "\n\t", "\x1c", "é", "\u200c", "\u200b", "x" * 60]),
+        st.integers(1, 150),
+    ),
+    max_size=8,
+)
+
+
+@given(TEXTS)
+@example([("é", 138), ("\u200c", 260), ("=====", 40)])
+def test_a_preview_of_the_beginning_is_that_of_the_whole(pieces: list[tuple[str, int]]) -> None:
+    text = "".join(piece * times for piece, times in pieces)
+    shown = _BLANKS.sub(" ", _RULES.sub(" ", text)).strip()
+    cut = shown if len(shown) <= MAX_PREVIEW_LENGTH else shown[: MAX_PREVIEW_LENGTH - 1].rstrip() + "…"
+    assert _cut(text) == cut

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mail_proto.message.charsets import decode_octets
 from mail_proto.message.headers import decode
@@ -44,8 +44,7 @@ _QUOTED_SPECIAL: Final = re.compile(rb'(["\\])')
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class ListedAddress:
+class ListedAddress(NamedTuple):
     """One entry. A group begins with one that has only a mailbox (its name), and ends with one that is empty."""
 
     name: bytes | None = None
@@ -67,15 +66,16 @@ class _Word:
 
 def parse_list(value: bytes) -> list[ListedAddress]:
     """The addresses of an unfolded field value. Never raises; reads MAX_LIST_OCTETS at most."""
-    parser = _Parser()
     value = value[:MAX_LIST_OCTETS]
+    addresses: list[ListedAddress] = []
     position = 0
-    while (found := _USUAL.match(value, position)) is not None and position < len(value):
+    while position < len(value) and (found := _USUAL.match(value, position)) is not None:
         quoted, phrase, local, host, bare_local, bare_host = found.groups()
-        parser.addresses.append(ListedAddress(quoted or phrase, None, local or bare_local, host or bare_host))
+        addresses.append(ListedAddress(quoted or phrase, None, local or bare_local, host or bare_host))
         position = found.end()
-    parser.read(value, position)
-    return parser.addresses
+    if position < len(value):
+        _Parser(addresses).read(value, position)
+    return addresses
 
 
 def displayed(listed: Iterable[ListedAddress]) -> list[tuple[str, str]]:
@@ -99,8 +99,10 @@ def _address(local: bytes, host: bytes) -> str:
 
 
 class _Parser:
-    def __init__(self) -> None:
-        self.addresses: list[ListedAddress] = []
+    """Adds to the list of addresses that it is given."""
+
+    def __init__(self, addresses: list[ListedAddress]) -> None:
+        self.addresses = addresses
         self._in_group = False
         self._reset()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -16,6 +17,8 @@ from mail_proto.message.headers import decode
 
 # Ours: enough for any real Content-Type, small enough to parse in no time.
 MAX_PARAMETERS_OCTETS: Final = 65_536
+# Of a Content-Type that is remembered.
+KEPT_OCTETS: Final = 256
 
 _TOKEN: Final = rb"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
 _MEDIA_TYPE: Final = re.compile(rb"\s*+(%s++)\s*+(?:/\s*+(%s++))?+" % (_TOKEN, _TOKEN))
@@ -51,6 +54,10 @@ def media_type(value: bytes | None, default: MediaType = PLAIN_TEXT) -> MediaTyp
     """
     if value is None:
         return default
+    return _kept_media_type(value) if len(value) <= KEPT_OCTETS else _media_type(value)
+
+
+def _media_type(value: bytes) -> MediaType:
     found = _MEDIA_TYPE.match(value)
     if found is None:
         return MediaType("text/plain", parameters(value))
@@ -61,6 +68,10 @@ def media_type(value: bytes | None, default: MediaType = PLAIN_TEXT) -> MediaTyp
         name = "text/plain" if main == "text" else "multipart/mixed"
         return MediaType(name, parameters(value[found.end() :]))
     return MediaType("text/plain", parameters(value[found.end() :]))
+
+
+# Each is read twice, for the structure and for what is rendered of it; and a few of them are in most messages.
+_kept_media_type: Final = lru_cache(maxsize=64)(_media_type)
 
 
 def disposition(value: bytes) -> tuple[bytes, Parameters] | None:

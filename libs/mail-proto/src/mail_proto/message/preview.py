@@ -22,6 +22,9 @@ _BODY: Final = re.compile(r"<body\b", re.IGNORECASE)
 # Newsletters fill up their previews with characters that don't show.
 _BLANKS: Final = re.compile(r"[\s\u00ad\u034f\u200b\u2007\u2060\ufeff]+|[\u200c\u200d](?=[\s\u200c\u200d\u034f]|\Z)")
 _RULES: Final = re.compile(r"([-=_*~#])\1{3,}+")
+# Of most texts the beginning is enough. What is cut at its end: three characters of a rule at most, or a blank.
+_ENOUGH_LENGTH: Final = 400
+_CUT_LENGTH: Final = 8
 
 
 def preview(octets: Octets, found: Sequence[Leaf]) -> str:
@@ -35,7 +38,7 @@ def preview(octets: Octets, found: Sequence[Leaf]) -> str:
 
 def _of_plain(octets: Octets, leaf: Leaf) -> str:
     text = decoded_text(octets, leaf.part, leaf.described.values, _TEXT_OCTETS)
-    return _cut(_QUOTED_LINE.sub("", text)) or _cut(text)
+    return _cut(_QUOTED_LINE.sub("", text) if ">" in text else text) or _cut(text)
 
 
 def _of_html(octets: Octets, leaf: Leaf) -> str:
@@ -50,5 +53,13 @@ def _of_html(octets: Octets, leaf: Leaf) -> str:
 
 
 def _cut(text: str) -> str:
-    text = _BLANKS.sub(" ", _RULES.sub(" ", text)).strip()
-    return text if len(text) <= MAX_PREVIEW_LENGTH else text[: MAX_PREVIEW_LENGTH - 1].rstrip() + "…"
+    # The last characters may be other ones in the whole text, or none.
+    shown = _shown(text[:_ENOUGH_LENGTH])[:-_CUT_LENGTH].rstrip() if len(text) > _ENOUGH_LENGTH else ""
+    if len(shown) <= MAX_PREVIEW_LENGTH:
+        shown = _shown(text)
+    return shown if len(shown) <= MAX_PREVIEW_LENGTH else shown[: MAX_PREVIEW_LENGTH - 1].rstrip() + "…"
+
+
+def _shown(text: str) -> str:
+    text = _RULES.sub(" ", text)
+    return " ".join(text.split()) if text.isascii() else _BLANKS.sub(" ", text).strip()

@@ -44,6 +44,15 @@ def rendered_addresses(listed: Sequence[ListedAddress]) -> bytes:
     """An address list of ENVELOPE: `((name adl mailbox host)(…))` without spaces between, or NIL if it is empty."""
     if not listed:
         return NIL
-    return b"(%b)" % b"".join(
-        [b"(%b %b %b %b)" % (nstring(a.name), nstring(a.route), nstring(a.mailbox), nstring(a.host)) for a in listed]
-    )
+    return b"(%b)" % b"".join([_rendered(*address) for address in listed])
+
+
+def _rendered(name: bytes | None, route: bytes | None, mailbox: bytes | None, host: bytes | None) -> bytes:
+    """One address; nearly all of them have nothing that needs a look of its own."""
+    if route is None and mailbox is not None and host is not None:
+        together = mailbox + host if name is None else b"%b%b%b" % (name, mailbox, host)
+        if len(together) <= MAX_QUOTED_OCTETS and _PLAIN.fullmatch(together):
+            if name is None:
+                return b'(NIL NIL "%b" "%b")' % (mailbox, host)
+            return b'("%b" NIL "%b" "%b")' % (name, mailbox, host)
+    return b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))

@@ -70,7 +70,7 @@ class Coalescer:
 
         Raises NotFound: a mailbox isn't there. OverQuota. Unavailable: nothing is promised, repeat it later.
         """
-        ready = [replace(incoming, scanned=await _scanned(incoming)) for incoming in group]
+        ready = [await _ready(incoming) for incoming in group]
         return await self._wait_for(ready, sum(len(incoming.octets) for incoming in ready))
 
     async def _wait_for(self, request: Arrived | Group, octets: int) -> list[Stored]:
@@ -150,7 +150,7 @@ class Coalescer:
         self, connection: AsyncConnection, groups: Sequence[Group], attempt: _Attempt
     ) -> list[list[Stored]]:
         """Bytes first, rows second. The transaction holds no lock yet while bytes are written."""
-        ready = [[replace(incoming, scanned=await _scanned(incoming)) for incoming in group] for group in groups]
+        ready = [[i if i.scanned is not None else await _ready(i) for i in group] for group in groups]
         bodies = [incoming.body for group in ready for incoming in group if incoming.blob_id not in attempt.written]
         attempt.written.update((blob.blob_id, blob) for blob in await write(self._blobs, bodies))
         return await insert(connection, ready, attempt.written)
@@ -158,6 +158,10 @@ class Coalescer:
 
 class _TooManyRows(Exception):
     """The messages of a batch lead to too many mailboxes: one by one."""
+
+
+async def _ready(incoming: Incoming) -> Incoming:
+    return replace(incoming, scanned=await _scanned(incoming))
 
 
 async def _scanned(message: Arrived | Incoming) -> Scanned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -166,7 +166,8 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
     smtputf8 = draft.arrived.transmission.smtputf8 or not all(address.isascii() for address in recipients)
     account_id = path[-1].account_id if path else submitter.id if submitter else None
     sent = draft.arrived.transmission
-    outbound = Outbound(
+    # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).
+    return Outbound(
         identifier,
         account_id,
         reverse_path,
@@ -175,11 +176,10 @@ def _outbound(rules: Rules, draft: Draft, path: Path, identifier: UUID, reverse_
         rules.lifetime_s,
         rules.delay_notice_s,
         draft.domain_of(path),
+        ret="" if path else sent.ret,
+        envid="" if path else sent.envid,
+        dsn={} if path else sent.dsn,
         traceparent=draft.arrived.traceparent,
         tls_wish=tls_wish(sent.tls_wish, draft.arrived.octets) if recipients else "",
         is_forwarded=bool(path) and submitter is None,
     )
-    if path:
-        # Who forwards sends anew: requests end here (RFC 3461 §5.2.7.4).
-        return outbound
-    return replace(outbound, ret=sent.ret, envid=sent.envid, dsn=sent.dsn)
