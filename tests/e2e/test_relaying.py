@@ -5,7 +5,9 @@ from __future__ import annotations
 import smtplib
 import time
 from collections.abc import Iterator
+from email import message_from_bytes
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -92,6 +94,69 @@ def test_an_unknown_remote_user_bounces(pair: tuple[RunningPostroom, RunningPost
     assert b"Status: 5.1.1" in bounce
     assert b"multipart/report" in bounce
     assert len(wait_for_messages(away, recipient, 1)) == 1, "the other recipient is not affected"
+
+
+def submit_asking(
+    postroom: RunningPostroom, user: User, mail: str, recipients: dict[str, str], message: bytes = MESSAGE
+) -> None:
+    """With parameters of MAIL, and of RCPT for each recipient (RFC 3461 §4)."""
+    with smtplib.SMTP(HOST, postroom.ports["submission"], timeout=TIMEOUT_S) as client:
+        client.login(user.address, user.password)
+        assert client.has_extn("dsn")
+        assert client.docmd(f"MAIL FROM:<{user.address}> {mail}")[0] == 250
+        for recipient, asked in recipients.items():
+            assert client.docmd(f"RCPT TO:<{recipient}> {asked}")[0] == 250
+        assert client.docmd("DATA")[0] == 354
+        client.send(message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        assert client.getreply()[0] == 250
+
+
+@pytest.mark.parametrize(("ret", "returned"), [("HDRS", "text/rfc822-headers"), ("FULL", "message/rfc822")])
+def test_what_was_asked_for_comes_out_in_the_report(
+    pair: tuple[RunningPostroom, RunningPostroom], ret: str, returned: str
+) -> None:
+    """RET, ENVID, NOTIFY and ORCPT, from submission to the sender's mailbox; NEVER is never reported."""
+    home, _ = pair
+    sender = Rest(home).make_user()
+    unknown, secret = f"u{uuid4().hex}@{REMOTE}", f"s{uuid4().hex}@{REMOTE}"
+    message = b"Subject: x\r\n\r\nthe body\r\n"
+    asked = {unknown: "NOTIFY=FAILURE,DELAY ORCPT=rfc822;Carol+2BLists@lists.test", secret: "NOTIFY=NEVER"}
+    submit_asking(home, sender, f"RET={ret} ENVID=QQ+2B314159", asked, message)
+    (bounce,) = wait_for_messages(home, sender, 1)
+    for address in (unknown, secret):
+        (delivery,) = wait_for_end(home, address)
+        assert delivery["state"] == "failed"
+    assert b"\r\nOriginal-Envelope-Id: QQ+314159\r\n" in bounce
+    assert b"\r\nOriginal-Recipient: rfc822;Carol+Lists@lists.test\r\n" in bounce
+    assert f"\r\nFinal-Recipient: rfc822; {unknown}\r\n".encode() in bounce
+    assert b"\r\nAction: failed\r\n" in bounce
+    assert secret.encode() not in bounce
+    _, told, original = message_from_bytes(bounce).get_payload()
+    assert (told.get_content_type(), original.get_content_type()) == ("message/delivery-status", returned)
+    assert (b"the body" in bounce) == (ret == "FULL")
+    assert len(wait_for_messages(home, sender, 1)) == 1
+
+
+def test_success_is_told_here_and_asked_for_there(pair: tuple[RunningPostroom, RunningPostroom]) -> None:
+    """For a neighbour by this server; the remote server hears of the wish, and writes to the sender itself."""
+    home, away = pair
+    sender, neighbour, recipient = Rest(home).make_user(), Rest(home).make_user(), Rest(away).make_user(REMOTE)
+    # Both servers have that domain: what away writes to the sender stays there.
+    account = {"address": sender.address, "password": sender.password}
+    assert Rest(away).call("POST", "/v1/accounts", account)[0] == 201
+    wish = "NOTIFY=SUCCESS ORCPT=rfc822;original@lists.test"
+    submit_asking(home, sender, "ENVID=abc", {neighbour.address: wish, recipient.address: wish})
+    (report,) = wait_for_messages(home, sender, 1)
+    assert b"\r\nAction: delivered\r\n" in report
+    assert b"\r\nOriginal-Envelope-Id: abc\r\n" in report
+    assert f"\r\nFinal-Recipient: rfc822; {neighbour.address}\r\n".encode() in report
+    assert recipient.address.encode() not in report
+    (report,) = wait_for_messages(away, sender, 1)
+    assert b"\r\nAction: delivered\r\n" in report
+    assert b"\r\nOriginal-Envelope-Id: abc\r\n" in report
+    assert b"\r\nOriginal-Recipient: rfc822;original@lists.test\r\n" in report
+    assert f"\r\nFinal-Recipient: rfc822; {recipient.address}\r\n".encode() in report
+    assert len(wait_for_messages(home, sender, 1)) == 1
 
 
 def test_a_server_that_is_away_is_tried_again(pair: tuple[RunningPostroom, RunningPostroom]) -> None:
