@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict, Refused, Unavailable
-from store_api.db.engine import Database, fetch, run
+from store_api.db.engine import Database, StatementFailed, fetch, run
 from store_api.db.ids import uuid7
 
 ALIAS = "INSERT INTO alias (id, domain_id, address) VALUES (:id, :domain_id, :address)"
@@ -72,6 +74,22 @@ async def test_a_block_that_fails_leaves_nothing_behind(database: Database) -> N
 
     with pytest.raises(ZeroDivisionError):
         await fail()
+    assert not await has_domain(database, name)
+
+
+@pytest.mark.parametrize("execute", [run, fetch])
+async def test_what_postgres_rolled_back_is_not_taken_for_committed(database: Database, execute: object) -> None:
+    """After a failed statement it answers COMMIT with ROLLBACK, and no error."""
+    name = f"{uuid7().hex}.test"
+
+    async def go_on_after_an_error() -> None:
+        async with database.transaction() as connection:
+            await make_domain(connection, name)
+            with suppress(DBAPIError, StatementFailed):
+                await execute(connection, "SELECT no_such_column FROM domain")  # type: ignore[operator]
+
+    with pytest.raises(StatementFailed, match="nothing was committed"):
+        await go_on_after_an_error()
     assert not await has_domain(database, name)
 
 

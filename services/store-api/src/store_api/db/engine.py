@@ -81,7 +81,9 @@ class Database:
                 try:
                     await driver.execute("BEGIN")
                     yield connection
-                    await driver.execute("COMMIT")
+                    if await driver.execute("COMMIT") != "COMMIT":
+                        # A statement failed and the block went on: Postgres rolls back, and doesn't call it an error.
+                        raise StatementFailed("a statement failed in the transaction: nothing was committed")
                 except BaseException:
                     await _roll_back(driver)
                     raise
