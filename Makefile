@@ -11,7 +11,7 @@ export S3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo migrate test test-fast lint fix bench-smtp bench-store bench-blobs bench-mime \
-	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check kubernetes-check clean
+	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check images-check kubernetes-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -69,6 +69,9 @@ bench-blobs: $(STAMP) ## measure what a stored body costs: PUTs, packs, compress
 bench-mime: $(STAMP) ## measure what reading a message costs
 	$(BIN)/python bench/mime.py $(ARGS)
 
+bench-sizing: $(STAMP) ## measure what mailboxes and messages cost, and how long a restore takes
+	$(BIN)/python -m bench.sizing $(ARGS)
+
 bench-relay: $(STAMP) ## measure messages per second from submission to remote hosts, one slow, one dead
 	$(BIN)/python -m bench.relay $(ARGS)
 
@@ -95,6 +98,9 @@ down: ## stop the containers; the mail stays
 
 containers-check: $(STAMP) ## build, start, send mail through the containers, stop
 	$(BIN)/python tests/containers/check.py
+
+images-check: $(STAMP) ## build the images; look at size, user, tools, file system, SBOM
+	$(BIN)/python -m tests.containers.images $(ARGS)
 
 clean: ## remove what is made anew; not ./var, where the mail is
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

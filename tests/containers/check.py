@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-READY_TIMEOUT_S: Final = 180.0
+READY_TIMEOUT_S: Final = 400.0
 CALL_TIMEOUT_S: Final = 30.0
 OURS: Final = ("store-api", "smtp-in", "smtp-out", "pop3", "imap", "balancer")
 SCALED: Final = ("smtp-in", "imap")
@@ -62,10 +62,10 @@ class Stack:
     """The compose project of one run."""
 
     def __init__(self, secrets: Path) -> None:
-        self._command = shlex.split(os.environ.get("POSTROOM_COMPOSE", "docker compose"))
+        self.command = shlex.split(os.environ.get("POSTROOM_COMPOSE", "docker compose"))
         self.name = f"postroom-check-{os.getpid()}"
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        self._environment = {
+        self.environment = {
             **os.environ,
             "POSTROOM_SECRETS": str(secrets),
             **{f"POSTROOM_{name}_PORT": str(port) for name, port in self.ports.items()},
@@ -73,15 +73,14 @@ class Stack:
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Run Compose; returns its standard output."""
-        done = subprocess.run(
-            [*self._command, "-f", str(ROOT / "docker-compose.yml"), "-p", self.name, *arguments],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [*self.command, "-f", str(ROOT / "docker-compose.yml"), "-p", self.name]
+        return self.run([*command, *arguments], check=check)
+
+    def run(self, command: list[str], *, check: bool = True) -> str:
+        """Run a program in the environment of the project; returns its standard output."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
-            raise CheckFailed(f"compose {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+            raise CheckFailed(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
         return done.stdout
 
     def health(self) -> dict[str, str]:
@@ -118,6 +117,19 @@ def free_ports(count: int) -> list[int]:
 
 def rest(stack: Stack, token: str, method: str, path: str, body: object = None) -> Any:
     return json.loads(call(stack, token, method, path, body) or b"null")
+
+
+def wait_for_api(stack: Stack, token: str) -> None:
+    """Return once the balancer has found the store."""
+    limit = time.monotonic() + CALL_TIMEOUT_S
+    while True:
+        try:
+            rest(stack, token, "GET", "/v1/domains")
+            return
+        except (urllib.error.HTTPError, OSError) as error:
+            if time.monotonic() > limit:
+                raise CheckFailed(f"the API doesn't answer: {error}") from error
+            time.sleep(0.2)
 
 
 def call(stack: Stack, token: str, method: str, path: str, body: object = None) -> bytes:
@@ -303,6 +315,7 @@ def run(stack: Stack, secrets: Path, restart: str, protocols: list[str]) -> None
         stack.compose("up", "-d", *(word for name in SCALED for word in ("--scale", f"{name}=2")))
         stack.wait_healthy(services)
     token = (secrets / "admin_token").read_text().strip()
+    wait_for_api(stack, token)
     with step("domain and accounts over REST"):
         rest(stack, token, "POST", "/v1/domains", {"name": "check.test"})
         for name in ("alice", "bob"):
@@ -314,6 +327,7 @@ def run(stack: Stack, secrets: Path, restart: str, protocols: list[str]) -> None
     with step(f"restart of {restart}"):
         stack.compose("restart", restart)
         stack.wait_healthy((restart, *services))
+        wait_for_api(stack, token)
     with step("the mail is still there"):
         if compare(stack, token, protocols) != before:
             raise CheckFailed(f"the message changed with the restart of {restart}")

@@ -282,3 +282,17 @@ def test_the_overlay_suits_its_purpose(overlay: str) -> None:
     for each in deployments.values():
         for container in containers(each):
             assert container["image"].startswith("registry.example.org/")
+
+
+def test_only_smtp_in_asks_filters_wherever_they_run(overlay: str) -> None:
+    for name, _ in workloads(overlay):
+        outgoing = policies_of(overlay, labels_of(overlay, name), "Egress")
+        for kind, port in (("rspamd", 11333), ("clamd", 3310)):
+            reached = [
+                peer
+                for rule in outgoing
+                if any(each["port"] == port for each in rule.get("ports", []))
+                for peer in rule["to"]
+                if peer.get("namespaceSelector") == {} and matches(peer["podSelector"], {"postroom/filter": kind})
+            ]
+            assert bool(reached) == (name == "smtp-in"), (name, kind)
