@@ -16,7 +16,7 @@ from typing import Final
 
 import aiohttp
 import uvloop
-from bench.subjects import ingest, lists, logins, mailboxes
+from bench.subjects import ingest, lists, logins, mailboxes, search
 from bench.subjects.stack import Figure, Stack
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +32,7 @@ SUBJECTS: Final[dict[str, Measure]] = {
     "mailboxes": mailboxes.measure,
     "lists": lists.measure,
     "logins": logins.measure,
+    "search": search.measure,
 }
 
 
