@@ -163,11 +163,9 @@ async def _fill(stack: Stack, account: Account) -> None:
 
 
 async def _wait_until_indexed(connection: asyncpg.Connection, account: Account) -> None:
+    wanted = "SELECT count(*) FROM message_field WHERE account_id = $1"
     async with asyncio.timeout(_INDEXING_TIMEOUT_S):
-        while (
-            await connection.fetchval("SELECT count(*) FROM message_field WHERE account_id = $1", account.id)
-            < DIFFERENT
-        ):
+        while await connection.fetchval(wanted, account.id) < DIFFERENT:  # noqa: ASYNC110 - another process does it
             await asyncio.sleep(0.2)
 
 

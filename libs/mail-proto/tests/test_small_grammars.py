@@ -24,6 +24,8 @@ from mail_proto.sasl import SaslFault, decode_response, parse_plain
         ("ü@münchen.test", "ü@münchen.test"),
         ("a@[192.0.2.1]", "a@[192.0.2.1]"),
         ("a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"),
+        # What a forwarder makes of a long local part comes back as it went out.
+        (f"SRS0=ABCDEF=AB=example.test={'a' * 60}@x.test", f"SRS0=ABCDEF=AB=example.test={'a' * 60}@x.test"),
     ],
 )
 def test_addresses(text: str, written: str) -> None:
@@ -32,7 +34,22 @@ def test_addresses(text: str, written: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "@x", "a@", "a@@x", "a b@x", "a..b@x", ".a@x", "a@-x", "a@x..y", "a@x\r\n", "a@[1.2.3]", "a" * 65 + "@x"],
+    [
+        "",
+        "a",
+        "@x",
+        "a@",
+        "a@@x",
+        "a b@x",
+        "a..b@x",
+        ".a@x",
+        "a@-x",
+        "a@x..y",
+        "a@x\r\n",
+        "a@[1.2.3]",
+        "a" * 65 + "@x",
+        f"SRS0={'a' * 244}@x.test",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(AddressFault):

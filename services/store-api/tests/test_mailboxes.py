@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from mail_runtime.contracts import store as wire
@@ -183,3 +184,26 @@ async def test_maildrop_lock_is_exclusive(store: StoreClient, account: Any) -> N
         await store.lock_maildrop(account.id, second)
     await store.unlock_maildrop(account.id, first.owner)
     await store.lock_maildrop(account.id, second)
+
+
+async def test_changes_over_rest_are_in_the_audit_log(
+    rest: aiohttp.ClientSession, store: StoreClient, account: Any
+) -> None:
+    """Who administers may look into an account; what clients do by IMAP is their own business."""
+    path = f"/v1/accounts/{account.address}/mailboxes"
+    async with rest.post(path, json={"name": "Work"}) as response:
+        work = (await response.json())["id"]
+    async with rest.patch(f"{path}/{work}", json={"name": "Done", "retention_days": 30}) as response:
+        assert response.status == 200
+    async with rest.delete(f"{path}/{work}", headers={"If-Match": '"other"'}) as response:
+        assert response.status == 412
+    async with rest.delete(f"{path}/{work}") as response:
+        assert response.status == 204
+    await store.create_mailbox(account.id, "By a client")
+    async with rest.get("/v1/audit", params={"object": account.address, "limit": 100}) as response:
+        rows = (await response.json())["items"]
+    assert [(row["action"], row["detail"]) for row in reversed(rows) if row["action"].startswith("mailbox.")] == [
+        ("mailbox.create", {"mailbox": "Work"}),
+        ("mailbox.change", {"mailbox": "Work", "name": "Done", "retention_days": 30}),
+        ("mailbox.delete", {"mailbox": "Done", "messages": 0}),
+    ]

@@ -14,6 +14,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
+from mail_proto.srs import is_srs
+
 # RFC 5321 §4.5.3.1.1 to §4.5.3.1.3, in octets.
 MAX_LOCAL_OCTETS: Final = 64
 MAX_DOMAIN_OCTETS: Final = 255
@@ -59,7 +61,9 @@ def parse_mailbox(text: str) -> Address:
     if not text.startswith("@", found.end()):
         raise AddressFault("the address must be local-part@domain")
     local = _QUOTED_PAIR.sub(r"\1", quoted[1]) if quoted else found[0]
-    if len(local.encode()) > MAX_LOCAL_OCTETS:
+    # A forwarder's return address holds another local part and a domain: bounces to it would be lost (RFC 5321 §4.5.3.1
+    # asks to impose no limit where that can be avoided).
+    if len(local.encode()) > MAX_LOCAL_OCTETS and not is_srs(local):
         raise AddressFault("the local part is too long")
     return Address(local, parse_domain(text[found.end() + 1 :]))
 

@@ -36,3 +36,14 @@ async def record(
         domain_id=domain_id,
         detail=msgspec.json.encode(detail).decode(),
     )
+
+
+_OF_ACCOUNT: Final = "SELECT address, domain_id FROM account WHERE id = :account_id"
+
+
+async def record_of_account(
+    connection: AsyncConnection, actor: str, action: str, account_id: UUID, **detail: Any
+) -> None:
+    """`record` for something that an account has, named by its address."""
+    row = (await run(connection, _OF_ACCOUNT, account_id=account_id)).one()
+    await record(connection, actor, action, row.address, row.domain_id, **detail)

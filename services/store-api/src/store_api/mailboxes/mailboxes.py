@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_runtime.contracts.errors import Conflict, NotFound, Refused
 from mail_runtime.contracts.store import CreateMailbox, Expunge, Mailbox, Subscribe
 from mail_runtime.contracts.store.sharing import is_elsewhere
+from store_api.audit.audit import record_of_account
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.events.notifier import Notifier
@@ -64,14 +65,17 @@ async def read_mailbox(connection: AsyncConnection, account_id: UUID, mailbox_id
     return to_mailbox(row)
 
 
-async def create_mailbox(database: Database, notifier: Notifier, account_id: UUID, wanted: CreateMailbox) -> Mailbox:
-    """Create it and its missing superiors. Raises Conflict: the name exists, or another mailbox has that special use.
+async def create_mailbox(
+    database: Database, notifier: Notifier, account_id: UUID, wanted: CreateMailbox, *, actor: str = ""
+) -> Mailbox:
+    """Create it and its missing superiors; `actor`, if any, is named in the audit log.
 
+    Raises Conflict: the name exists, or another mailbox has that special use.
     Refused: a bad name or use, or too many mailboxes. NotFound: no account. NotPermitted: it would be another's.
     """
     name, use = canonical(wanted.name), checked_use(wanted.special_use)
     if is_elsewhere(name):
-        return await _create_elsewhere(database, notifier, account_id, name, use)
+        return await _create_elsewhere(database, notifier, account_id, name, use, actor)
     async with changing(database, notifier) as (connection, changed):
         await lock_list(connection, account_id)
         known = await run(connection, "SELECT 1 FROM account WHERE id = :id", id=account_id)
@@ -80,12 +84,14 @@ async def create_mailbox(database: Database, notifier: Notifier, account_id: UUI
         if use is not None:
             await require_free_use(connection, account_id, use)
         mailbox_id = await create_locked(connection, account_id, name, use)
+        if actor:
+            await record_of_account(connection, actor, "mailbox.create", account_id, mailbox=name)
         changed.lists.add(account_id)
         return await read_mailbox(connection, account_id, mailbox_id)
 
 
 async def _create_elsewhere(
-    database: Database, notifier: Notifier, account_id: UUID, name: str, use: str | None
+    database: Database, notifier: Notifier, account_id: UUID, name: str, use: str | None, actor: str
 ) -> Mailbox:
     """In the account of another, whose it will be. Raises as `create_mailbox`."""
     if use is not None:
@@ -95,6 +101,8 @@ async def _create_elsewhere(
         await lock_list(connection, place.owner_id)
         place = await place_for(connection, account_id, name)  # as it is under the lock
         mailbox_id = await create_locked(connection, place.owner_id, place.name)
+        if actor:
+            await record_of_account(connection, actor, "mailbox.create", place.owner_id, mailbox=place.name)
         changed.lists |= {account_id, place.owner_id}
         reached = await reach(connection, account_id, mailbox_id, Right.CREATE)
         return reached.shown(await read_mailbox(connection, place.owner_id, mailbox_id))
@@ -157,10 +165,12 @@ async def delete_mailbox(
     mailbox_id: UUID,
     *,
     check: Callable[[Mailbox], None] = lambda _: None,
+    actor: str = "",
 ) -> None:
     """Delete it with its messages, which can be restored for a while; its inferiors stay (RFC 9051 §6.3.5).
 
-    `check` may forbid it by raising, when it has seen the mailbox. Raises NotFound, NotPermitted. Refused: INBOX.
+    `check` may forbid it by raising, when it has seen the mailbox. `actor`, if any, is named in the audit log.
+    Raises NotFound, NotPermitted. Refused: INBOX.
     """
     async with changing(database, notifier) as (connection, changed):
         deleted_by = account_id
@@ -176,6 +186,9 @@ async def delete_mailbox(
             "DELETE FROM mailbox WHERE account_id = :account_id AND id = :id",
         ):
             await run(connection, sql, account_id=account_id, id=mailbox_id)
+        if actor:
+            detail = {"mailbox": mailbox.name, "messages": mailbox.messages}
+            await record_of_account(connection, actor, "mailbox.delete", account_id, **detail)
         changed.lists |= {account_id, deleted_by}
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict, NotPermitted, Refused
 from mail_runtime.contracts.store import ChangeMailbox, Mailbox
 from mail_runtime.contracts.store.sharing import is_elsewhere
+from store_api.audit.audit import record_of_account
 from store_api.db.engine import Database, run
 from store_api.events.notifier import Changed, Notifier
 from store_api.mailboxes.changing import changing, lock_list
@@ -65,8 +67,10 @@ async def change_mailbox(
     change: ChangeMailbox,
     *,
     check: Callable[[Mailbox], None] = lambda _: None,
+    actor: str = "",
 ) -> Mailbox:
-    """The mailbox as it is now. `check` may forbid it by raising, when it has seen the mailbox as it was.
+    """The mailbox as it is now. `check` may forbid it by raising, when it has seen the mailbox as it was. `actor`, if
+    any, is named in the audit log.
 
     Another's mailbox can only be renamed, and stays its owner's (RFC 4314 §4): with `x`, and `k` on its new superior.
 
@@ -109,8 +113,17 @@ async def change_mailbox(
         )
         if name is not None and name != mailbox.name:
             await _rename(connection, changed, account_id, mailbox, name)
+        if actor:
+            await _audit(connection, actor, account_id, mailbox, change)
         changed.lists |= {account_id, changed_by}
         return await read_mailbox(connection, account_id, mailbox_id)
+
+
+async def _audit(
+    connection: AsyncConnection, actor: str, account_id: UUID, mailbox: Mailbox, change: ChangeMailbox
+) -> None:
+    changes = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
+    await record_of_account(connection, actor, "mailbox.change", account_id, mailbox=mailbox.name, **changes)
 
 
 async def _name_elsewhere(

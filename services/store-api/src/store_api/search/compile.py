@@ -64,8 +64,8 @@ class Compiler:
     def __init__(self, ids: Ids | None, now: int) -> None:
         self._ids, self._now = ids, now
         self.values: dict[str, Any] = {}
-        # Whether there is an `f` in what was made, and whether texts are read for it.
-        self.uses_fields = self.reads_texts = False
+        # Whether there is an `f` in what was made, whether `message_text` is used at all, and whether texts are read.
+        self.uses_fields = self.uses_texts = self.reads_texts = False
 
     def _bind(self, value: Any, kind: str) -> str:
         name = f"v{len(self.values)}"
@@ -203,6 +203,7 @@ class Compiler:
         return f"m.blob_id IN (SELECT t.blob_id FROM message_text t WHERE {words})"
 
     def _has_words(self, ids: list[int], signs: Sequence[int]) -> str:
+        self.uses_texts = True
         signed = [sign * number for number in ids for sign in signs]
         scans = [signed[at : at + WORDS_OF_SCAN] for at in range(0, len(signed), WORDS_OF_SCAN)]
         return f"({' OR '.join('t.words && ' + self._bind(scan, 'bigint[]') for scan in scans)})"
@@ -212,7 +213,7 @@ class Compiler:
 
         Neither subquery may become a join, which would read all texts first: CASE and scalar subqueries stay.
         """
-        self.reads_texts = True
+        self.uses_texts = self.reads_texts = True
         where = "t.account_id = m.account_id AND t.blob_id = m.blob_id"
         reading = f"coalesce((SELECT {found} FROM message_text t WHERE {where}), FALSE)"
         if candidates is None:

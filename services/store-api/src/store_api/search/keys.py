@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -25,50 +25,66 @@ _EXPRESSIONS: Final = {"refs": "array_to_string(f.refs, ' ')"}
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """One message. `values`: of the columns asked for, in their order."""
+    """Messages as parallel columns, by uid. `values`: a column for each name asked for, in their order.
 
-    uid: int
-    internal_date: int
-    octets: int
-    values: tuple[Any, ...]
+    What takes long with 100,000 messages is making objects of them.
+    """
+
+    uids: list[int]
+    internal_dates: list[int]
+    octets: list[int]
+    values: list[list[Any]]
 
 
 async def read_keys(
     database: Database, account_id: UUID, mailbox_id: UUID, uids: Sequence[int], columns: Sequence[str]
-) -> list[Keys]:
-    """Of the messages that are still there, by uid. `columns` are names of `Fields`. Raises Unavailable."""
+) -> Keys:
+    """Of the messages that are still there. `columns` are names of `Fields`. Raises Unavailable."""
     async with database.transaction() as connection:
-        rows = await _columns(connection, account_id, mailbox_id, uids, columns)
-    missing = list({blob_id for _, _, _, blob_id, is_indexed, *_ in rows if not is_indexed})
-    fields = await _unindexed(database, account_id, missing)
-    return [
-        Keys(uid, internal_date, octets, tuple(values) if is_indexed else _values(fields[blob_id], columns))
-        for uid, internal_date, octets, blob_id, is_indexed, *values in rows
-        if is_indexed or blob_id in fields
-    ]
+        read = await _columns(connection, account_id, mailbox_id, uids, columns)
+    numbers, internal_dates, octets, *rest = read
+    if not rest:  # nothing that would have to be in the index
+        return Keys(numbers, internal_dates, octets, [])
+    blob_ids, are_indexed, *values = rest
+    unread = [place for place, is_indexed in enumerate(are_indexed) if not is_indexed]
+    fields = await _unindexed(database, account_id, list({blob_ids[place] for place in unread}))
+    gone = set()
+    for place in unread:
+        if (found := fields.get(blob_ids[place])) is None:
+            gone.add(place)
+        else:
+            for column, value in zip(values, _values(found, columns), strict=True):
+                column[place] = value
+    kept = [_without(column, gone) for column in (numbers, internal_dates, octets, *values)]
+    return Keys(kept[0], kept[1], kept[2], kept[3:])
 
 
-def _values(fields: Fields, columns: Sequence[str]) -> tuple[Any, ...]:
-    values = {**{name: getattr(fields, name) for name in columns}}
-    if "refs" in values:
-        values["refs"] = " ".join(fields.refs)
-    return tuple(values[name] for name in columns)
+def _without(column: list[Any], places: Collection[int]) -> list[Any]:
+    return [value for place, value in enumerate(column) if place not in places] if places else column
+
+
+def _values(fields: Fields, columns: Sequence[str]) -> Iterator[Any]:
+    for name in columns:
+        yield " ".join(fields.refs) if name == "refs" else getattr(fields, name)
 
 
 async def _columns(
     connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, uids: Sequence[int], columns: Sequence[str]
-) -> list[tuple[Any, ...]]:
-    named = [_EXPRESSIONS.get(name, f"f.{name}") for name in columns]
-    expressions = ["m.uid", "m.internal_date", "m.octets", "m.blob_id", "f.blob_id IS NOT NULL", *named]
-    # Columns as arrays: what takes long with many messages is making rows of them.
+) -> list[list[Any]]:
+    """Uids, dates of arrival, octets; for any `columns` also blobs, whether they are indexed, and those columns."""
+    expressions, fields = ["m.uid", "m.internal_date", "m.octets"], ""
+    if columns:
+        named = [_EXPRESSIONS.get(name, f"f.{name}") for name in columns]
+        expressions += ["m.blob_id", "f.blob_id IS NOT NULL", *named]
+        fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
     statement = f"""
     SELECT {", ".join(f"array_agg({expression} ORDER BY m.uid)" for expression in expressions)}
-    FROM message m LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id
+    FROM message m {fields}
     WHERE m.account_id = :account_id AND m.mailbox_id = :mailbox_id AND m.uid = ANY (CAST(:uids AS bigint[]))
     """
     values = {"account_id": account_id, "mailbox_id": mailbox_id, "uids": list(uids)}
     arrays = (await connection.execute(text(statement), values)).one()
-    return list(zip(*arrays, strict=True)) if arrays[0] else []
+    return [array or [] for array in arrays]
 
 
 async def _unindexed(database: Database, account_id: UUID, blob_ids: Sequence[UUID]) -> dict[UUID, Fields]:

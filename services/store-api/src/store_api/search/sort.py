@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from mail_proto.fold import collated
@@ -26,22 +26,26 @@ def columns(criteria: Iterable[SortBy]) -> list[str]:
     return sorted({_COLUMN[criterion.by] for criterion in criteria if criterion.by in _COLUMN})
 
 
-def sorted_uids(messages: Iterable[Keys], criteria: Sequence[SortBy]) -> list[int]:
+def sorted_uids(messages: Keys, criteria: Sequence[SortBy]) -> list[int]:
     """Texts are compared in the order of i;unicode-casemap, as RFC 5256 §4 wants."""
     named = columns(criteria)
-    ordered = sorted(messages, key=lambda keys: keys.uid)
+    places = list(range(len(messages.uids)))  # in the order of uids
     # Sorting is stable: the last criterion first. REVERSE leaves ties as they are (RFC 5256 §3).
     for criterion in reversed(criteria):
-        ordered.sort(key=_value(criterion, named), reverse=criterion.reverse)
-    return [keys.uid for keys in ordered]
+        places.sort(key=_compared(messages, criterion, named).__getitem__, reverse=criterion.reverse)
+    return [messages.uids[place] for place in places]
 
 
-def _value(criterion: SortBy, named: Sequence[str]) -> Callable[[Keys], Any]:
+def _compared(messages: Keys, criterion: SortBy, named: Sequence[str]) -> Sequence[Any]:
+    """What each message is compared by."""
     if criterion.by == "arrival":
-        return lambda keys: keys.internal_date
+        return messages.internal_dates
     if criterion.by == "size":
-        return lambda keys: keys.octets
-    at = named.index(_COLUMN[criterion.by])
+        return messages.octets
+    column = messages.values[named.index(_COLUMN[criterion.by])]
     if criterion.by == "date":  # RFC 5256 §2.2: without a date that can be read, that of arrival
-        return lambda keys: keys.internal_date if keys.values[at] is None else keys.values[at]
-    return lambda keys: collated(keys.values[at])
+        return [
+            arrived if sent is None else sent for sent, arrived in zip(column, messages.internal_dates, strict=True)
+        ]
+    order = {value: collated(value) for value in set(column)}
+    return [order[value] for value in column]

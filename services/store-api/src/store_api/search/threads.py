@@ -23,11 +23,15 @@ class Threaded:
     message_id: str = ""
     references: Sequence[str] = ()
 
-    @classmethod
-    def of(cls, keys: Keys) -> Threaded:
-        subject, is_reply, sent_date, message_id, refs = keys.values
-        date = keys.internal_date if sent_date is None else sent_date
-        return cls(keys.uid, date, subject, is_reply, message_id, refs.split())
+
+def threaded(keys: Keys) -> list[Threaded]:
+    """Messages with the values of COLUMNS."""
+    return [
+        Threaded(uid, arrived if sent is None else sent, subject, is_reply, own, refs.split())
+        for uid, arrived, subject, is_reply, sent, own, refs in zip(
+            keys.uids, keys.internal_dates, *keys.values, strict=True
+        )
+    ]
 
 
 @dataclass(eq=False, slots=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from mail_runtime.contracts import store as wire
-from store_api.api.access import TheAccount, TheStore
+from store_api.api.access import TheAccount, TheActor, TheStore
 from store_api.api.idempotency import Idempotent
 from store_api.api.v1.common import MESSAGES, IfMatch, Input, etag_of, require_match
 from store_api.mailboxes.mailboxes import create_mailbox, delete_mailbox, list_mailboxes, read_mailbox
@@ -93,10 +93,12 @@ async def get_mailboxes(store: TheStore, account: TheAccount) -> Mailboxes:
 
 
 @router.post("/mailboxes", status_code=201)
-async def post_mailbox(store: TheStore, account: TheAccount, new: NewMailbox, response: Response) -> Mailbox:
+async def post_mailbox(
+    store: TheStore, actor: TheActor, account: TheAccount, new: NewMailbox, response: Response
+) -> Mailbox:
     """Create a mailbox, and those above it that are missing."""
     wanted = wire.CreateMailbox(name=new.name, special_use=new.special_use)
-    created = await create_mailbox(store.database, store.notifier, account.id, wanted)
+    created = await create_mailbox(store.database, store.notifier, account.id, wanted, actor=actor.name)
     response.headers["ETag"] = _etag(created)
     response.headers["Location"] = f"/v1/accounts/{account.address}/mailboxes/{created.id}"
     return _mailbox(created)
@@ -114,6 +116,7 @@ async def get_mailbox(store: TheStore, account: TheAccount, mailbox_id: UUID, re
 @router.patch("/mailboxes/{mailbox_id}")
 async def patch_mailbox(
     store: TheStore,
+    actor: TheActor,
     account: TheAccount,
     mailbox_id: UUID,
     new: MailboxSettings,
@@ -133,12 +136,17 @@ async def patch_mailbox(
         mailbox_id,
         wire.ChangeMailbox(**changes),
         check=_check(if_match),
+        actor=actor.name,
     )
     response.headers["ETag"] = _etag(changed)
     return _mailbox(changed)
 
 
 @router.delete("/mailboxes/{mailbox_id}", status_code=204)
-async def remove_mailbox(store: TheStore, account: TheAccount, mailbox_id: UUID, if_match: IfMatch = None) -> None:
+async def remove_mailbox(
+    store: TheStore, actor: TheActor, account: TheAccount, mailbox_id: UUID, if_match: IfMatch = None
+) -> None:
     """Delete a mailbox with its messages, which can be restored for a while. Those below it stay."""
-    await delete_mailbox(store.database, store.notifier, account.id, mailbox_id, check=_check(if_match))
+    await delete_mailbox(
+        store.database, store.notifier, account.id, mailbox_id, check=_check(if_match), actor=actor.name
+    )
