@@ -175,7 +175,7 @@ class Sessions:
 
     def _client(self, address: str, name: str) -> None:
         session = self._desks[-1].session
-        assert (session.client_address, session.client_name) == (address, name), session.client_address
+        assert (session.client.address, session.client.name) == (address, name), session.client.address
 
     def _recipients(self, *paths: str) -> None:
         found = [recipient.forward_path for recipient in self._desks[-1].played.envelopes[-1].recipients]

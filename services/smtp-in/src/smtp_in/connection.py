@@ -260,7 +260,7 @@ class Connection(SMTP):
             case Respond(response):
                 self._answer_login(await self._login.respond(response))
             case Introduced():
-                visitor.address, visitor.name, visitor.principal = session.client_address, "", None
+                visitor.address, visitor.name, visitor.principal = session.client.address, "", None
                 await self._meet()
 
     def _end_transaction(self) -> None:

@@ -40,6 +40,19 @@ class Offer:
         """Extensions whose parameters MAIL and RCPT may have now; REQUIRETLS under TLS only (RFC 8689 §2)."""
         return self.extensions | {"REQUIRETLS"} if is_secure else self.extensions
 
+    def knows(self, verb: str) -> bool:
+        """Is there such a command at this door? Of those that there are at all."""
+        match verb:
+            case "LHLO":
+                return self.lmtp
+            case "EHLO" | "HELO":
+                return not self.lmtp  # RFC 2033 §4.1
+            case "AUTH":
+                return self.submission
+            case "STARTTLS":
+                return self.tls
+        return True
+
     def lines(self, *, is_secure: bool) -> list[str]:
         """Keywords with their parameters."""
         lines = ["PIPELINING", f"SIZE {self.max_message_octets}", "8BITMIME", "SMTPUTF8", "CHUNKING"]
