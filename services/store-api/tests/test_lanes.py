@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import ClaimDeliveries, Outcome, Outcomes
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
-from store_api.queue import lanes
+from store_api.queue import claims, lanes, outcomes, overdue, recording
 from store_api.queue.actions import act
 from store_api.queue.claims import claim
 from store_api.queue.listing import Selection, list_deliveries
@@ -89,6 +90,57 @@ async def test_a_hundred_thousand_waiting_deliveries(fresh_database: Database) -
     assert first == {DOWN: WINDOW, "other.test": WINDOW, "a.test": 1, "z.test": 1}, "each lane has its window"
     print(f"one round with 100,000 waiting: {took_ms:.0f} ms")
     await _acts(fresh_database, account)
+
+
+HOT: dict[str, tuple[str, dict[str, Any]]] = {
+    "lanes": (lanes._LANES, {"after": "", "lanes": lanes.LANES}),
+    "due": (
+        lanes._DUE,
+        {"names": [DOWN, "other.test"], "window": WINDOW, "batch": BATCH, "lane_round": lanes.LANE_ROUND},
+    ),
+    "lost": (lanes._LOST, {}),
+    "published": (lanes._PUBLISHED, {"ids": [uuid4()], "pause_s": 600.0}),
+    "resting": (lanes._RESTING, {"names": [DOWN]}),
+    "claim": (
+        claims._CLAIM,
+        {"ids": [uuid4()], "leases": [uuid4()], "leases_s": [60.0], "anyways": [False], "grace_s": 5.0},
+    ),
+    "reported": (outcomes._READ, {"ids": [uuid4()], "leases": [uuid4()]}),
+    "recorded": (
+        recording._RECORD,
+        {
+            "ids": [uuid4()],
+            "leases": [uuid4()],
+            "results": ["delivered"],
+            "nexts": [None],
+            "replies": ["250"],
+            "statuses": ["2.0.0"],
+            "remotes": ["mx"],
+            "addresses": [""],
+            "tls": [""],
+            "event_ids": [uuid4()],
+            "events": ["{}"],
+            "answered": [DOWN],
+        },
+    ),
+    "delayed": (overdue._DELAYED, {"batch": overdue.BATCH}),
+    "expired": (overdue._EXPIRED, {"batch": overdue.BATCH}),
+}
+
+
+@pytest.mark.timeout(120)
+async def test_hot_statements_read_no_more_than_they_need(fresh_database: Database) -> None:
+    """With 100,000 deliveries waiting each finds its rows by an index: docs/statements.md has the plans."""
+    await fill(fresh_database, DOWN, 99_000)
+    await fill(fresh_database, "other.test", 1_000)
+    async with fresh_database.transaction() as connection:
+        await run(connection, "ANALYZE")
+    for name, (sql, values) in HOT.items():
+        plan = await explain(fresh_database, sql, **values)
+        print(f"--- {name}\n{plan}")
+        assert not re.search(r"Seq Scan on (delivery|transmission)\b", plan), f"{name}:\n{plan}"
+        if name == "due":
+            assert "Index Scan using delivery_lane" in plan, "of each lane only what goes now is read"
 
 
 async def _unnoted(connection: AsyncConnection, changed: int) -> None:
