@@ -25,6 +25,7 @@ from store_api.queue.outcomes import Reporting
 from store_api.queue.retries import Retries
 
 WINDOW, BATCH = 100, 500
+FILL_STEP = 5_000
 DOWN = "down.test"
 
 _MANY = """
@@ -48,7 +49,11 @@ async def fill(database: Database, domain: str, number: int, account: UUID | Non
             " VALUES (:id, 'x', 0, 100, '', '')",
             id=blob,
         )
-        await run(connection, _MANY, blob=blob, number=number, domain=domain, account=account)
+    # In steps: no statement may take longer than 20 s, on a busy machine either.
+    for start in range(0, number, FILL_STEP):
+        async with database.transaction() as connection:
+            some = min(FILL_STEP, number - start)
+            await run(connection, _MANY, blob=blob, number=some, domain=domain, account=account)
 
 
 @asynccontextmanager
@@ -71,7 +76,7 @@ async def explain(database: Database, sql: str, **values: Any) -> str:
         return "\n".join(rows.scalars())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_hundred_thousand_waiting_deliveries(fresh_database: Database) -> None:
     account = uuid4()
     await fill(fresh_database, DOWN, 99_000)
@@ -80,6 +85,7 @@ async def test_a_hundred_thousand_waiting_deliveries(fresh_database: Database) -
         await fill(fresh_database, domain, 1)
     async with fresh_database.transaction() as connection:
         await run(connection, "ANALYZE")
+    await _plans(fresh_database)
     started = time.perf_counter()
     first = await round_of(fresh_database)
     took_ms = (time.perf_counter() - started) * 1000
@@ -128,15 +134,10 @@ HOT: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.timeout(120)
-async def test_hot_statements_read_no_more_than_they_need(fresh_database: Database) -> None:
-    """With 100,000 deliveries waiting each finds its rows by an index: docs/statements.md has the plans."""
-    await fill(fresh_database, DOWN, 99_000)
-    await fill(fresh_database, "other.test", 1_000)
-    async with fresh_database.transaction() as connection:
-        await run(connection, "ANALYZE")
+async def _plans(database: Database) -> None:
+    """Each hot statement finds its rows by an index: docs/statements.md has the plans."""
     for name, (sql, values) in HOT.items():
-        plan = await explain(fresh_database, sql, **values)
+        plan = await explain(database, sql, **values)
         print(f"--- {name}\n{plan}")
         assert not re.search(r"Seq Scan on (delivery|transmission)\b", plan), f"{name}:\n{plan}"
         if name == "due":
