@@ -25,6 +25,7 @@ from mail_proto.imap.framing import (
     LiteralRefused,
 )
 from mail_proto.imap.mailbox_filters import MailboxFilter
+from mail_proto.imap.notify_grammar import EventGroup, Notify
 from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import AllOf, Everything, HasFlag, InHeader, Not
@@ -138,6 +139,17 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b'a CANCELUPDATE "B01" "B\\"2"', c.CancelUpdate((b"B01", b'B"2'))),
         (b"a SEARCH RETURN (UPDATE CONTEXT) ALL", c.Search(
             Everything(), by_uid=False, results=frozenset({"UPDATE", "CONTEXT"}))),
+        (b"a notify set status (selected MessageNew (uid body.peek[header.fields (from to)]) MessageExpunge) "
+         b"(subtree Lists (MessageNew MessageExpunge)) (personal NONE)", Notify((
+             EventGroup(MailboxFilter("SELECTED"), frozenset({"MESSAGENEW", "MESSAGEEXPUNGE"}), (
+                 Attribute("UID"), Section(b"BODY[HEADER.FIELDS (from to)]", (), "HEADER.FIELDS", (b"from", b"to"),
+                                           sets_seen=False))),
+             EventGroup(MailboxFilter("SUBTREE", ("Lists",)), frozenset({"MESSAGENEW", "MESSAGEEXPUNGE"})),
+             EventGroup(MailboxFilter("PERSONAL"), frozenset())), status=True)),
+        (b"a NOTIFY NONE", Notify()),
+        (b"a SEARCH RETURN (UPDATE (UID BODY[])) ALL", c.Search(
+            Everything(), by_uid=False, results=frozenset({"UPDATE"}),
+            fetched=(Attribute("UID"), Section(b"BODY[]", sets_seen=False)))),
         (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
             Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
         (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
@@ -161,6 +173,9 @@ def test_commands(line: bytes, command: c.Command) -> None:
         b"a SEARCH " + b"(" * 60 + b"ALL" + b")" * 60, b"a STATUS x ()", b"a STATUS x (FOO)",
         b"a FETCH 4294967296 FLAGS",
         b"a APPEND x CATENATE ()", b"a APPEND x CATENATE (TEXT abc)", b"a APPEND x CATENATE (URL)",
+        b"a NOTIFY", b"a NOTIFY SET", b"a NOTIFY SET (selected (MessageNew))", b"a NOTIFY SET (personal (FlagChange))",
+        b"a NOTIFY SET (personal (MessageNew (UID) MessageExpunge))", b"a NOTIFY SET (selected (MailboxName))",
+        b"a NOTIFY SET (selected NONE) (selected-delayed NONE)", b"a NOTIFY SET (subtree-one x NONE)",
         b"a ESEARCH IN () ALL", b"a ESEARCH IN (selected-delayed) ALL", b"a ESEARCH IN (mailboxes ()) ALL",
         b"a ESEARCH IN (personal) RETURN (SAVE) ALL", b"a ESEARCH IN (personal) RETURN (UPDATE) ALL",
         b"a ESEARCH IN (selected (x)) ALL", b"a CANCELUPDATE",
@@ -174,6 +189,14 @@ def test_commands(line: bytes, command: c.Command) -> None:
 def test_near_misses(line: bytes) -> None:
     with pytest.raises(TaggedFault):
         parse_command(line)
+
+
+def test_an_event_that_nobody_knows() -> None:
+    """RFC 5465 §3.1: NO, not BAD."""
+    with pytest.raises(TaggedFault) as caught:
+        parse_command(b"a NOTIFY SET (personal (AnnotationChange))")
+    known = b"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"
+    assert caught.value.fault.reply(b"a").startswith(b"a NO [BADEVENT (" + known + b")] ")
 
 
 def test_an_unknown_charset_has_its_own_answer() -> None:

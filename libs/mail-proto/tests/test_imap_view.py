@@ -89,6 +89,25 @@ def test_hushed_and_touched() -> None:
     assert told(box.view.announce(REV1)) == ["* 2 FETCH (FLAGS ())"]
 
 
+def test_what_isnt_wanted_waits() -> None:
+    """RFC 5465 §3.1: a client that wants no events sees the mailbox as it was, but for what it does itself."""
+    box = Mailbox((1, ()), (2, ()), (3, ()))
+    box.change((1, ("\\Seen",)), (2, ("\\Seen",)), (4, ()), gone=[3])
+    nothing = Telling(expunges=False, arrivals=False, changes=False)
+    assert box.view.announce(nothing) == b""
+    box.view.touch([2])
+    assert told(box.view.announce(nothing)) == ["* 2 FETCH (FLAGS (\\Seen))"]
+    assert box.view.announce(nothing) == b""
+    assert box.view.told_modseq == 1
+    assert told(box.view.announce(REV1)) == [
+        "* 3 EXPUNGE",
+        "* 3 EXISTS",
+        "* 0 RECENT",
+        "* 1 FETCH (FLAGS (\\Seen))",
+    ]
+    assert box.view.told_modseq == 2
+
+
 def test_modseqs_and_vanished() -> None:
     """RFC 7162 §3.2.4, §3.2.10; §6: what vanished and isn't told yet holds the highest modseq back."""
     box = Mailbox((1, ()), (2, ()), (3, ()))

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import structlog
 
-from imap import dispatch
+from imap import dispatch, news
 from imap.login import Logins
 from imap.metrics import CONNECTIONS
 from imap.session import Session, Shared
@@ -116,7 +116,7 @@ class Connection:
                 await self._converse()
             except Hangup as hangup:
                 last = hangup.reply
-            except dispatch.MailboxGone as gone:
+            except news.MailboxGone as gone:
                 last = _bye(str(gone))
             except TimeoutError:
                 last = _bye("time-out; closing the connection")
@@ -156,7 +156,9 @@ class Connection:
         self._waits = True
         try:
             async with asyncio.timeout(timeout_s):
-                octets = await (self._read_idling() if self._is_idle else self._reader.read(READ_OCTETS))
+                octets = await (
+                    self._read_idling() if self._is_idle or self._session.listens else self._reader.read(READ_OCTETS)
+                )
         finally:
             self._waits = False
         if not octets:
@@ -164,7 +166,7 @@ class Connection:
         return octets
 
     async def _read_idling(self) -> bytes:
-        """The client's next octets; until they come, news are told as they happen (RFC 2177)."""
+        """The client's next octets; until they come, news are told as they happen (RFC 2177, RFC 5465)."""
         changed = self._session.watch.changed
         reading = asyncio.create_task(self._reader.read(READ_OCTETS), name="idle-read")
         try:
@@ -175,7 +177,7 @@ class Connection:
                 finally:
                     waiting.cancel()
                 if not reading.done():
-                    await dispatch.push(self._session)
+                    await news.push(self._session, is_idle=self._is_idle, is_due=not changed.is_set())
                     await self._flush()
             return reading.result()
         finally:
@@ -269,6 +271,8 @@ class Connection:
     async def _forget(self) -> None:
         """Who the client was."""
         self._session.unselect()
+        self._session.listening = None
+        await self._shared.watches.listen(self._session.watch, set())
         self._watching.close()
         if self._session.principal is not None:
             for account_id in (self._session.account_id, *self._session.watch.followed):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from imap.cache import Contents
 from imap.contexts import SearchContext
+from imap.listening import Listening
 from imap.settings import Settings
 from imap.views import SharedMailbox, Views
 from imap.watches import Watch, Watches
@@ -39,7 +40,8 @@ class Selected:
     """The selected mailbox. `told_highest`: the client was told its modseq (RFC 7162 §3.1.2).
 
     `examined`: by EXAMINE. `told_rights`: those that the client knows of.
-    `contexts`: searches that are kept up to date, by their tags (RFC 5267).
+    `contexts`: searches that are kept up to date, by their tags (RFC 5267). `own_uids`: of messages that the client has
+    put there itself and wasn't told of yet.
     """
 
     shared: SharedMailbox
@@ -48,6 +50,7 @@ class Selected:
     told_highest: bool = False
     told_rights: str = RIGHTS
     contexts: dict[bytes, SearchContext] = field(default_factory=dict)
+    own_uids: set[int] = field(default_factory=set)
 
     @property
     def mailbox(self) -> Mailbox:
@@ -87,7 +90,7 @@ class Done:
 class Session:
     """State between commands. `send` writes to the client soon, `flush` now; both wait while it reads slowly.
 
-    `tag`: of the command that is under way.
+    `tag`: of the command that is under way. `listening`: what NOTIFY asked for; None: it wasn't given yet.
     """
 
     shared: Shared
@@ -98,12 +101,23 @@ class Session:
     principal: Principal | None = None
     selected: Selected | None = None
     watch: Watch = field(default_factory=Watch)
+    listening: Listening | None = None
 
     @property
     def state(self) -> State:
         if self.principal is None:
             return State.NOT_AUTHENTICATED
         return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is told of news between its commands (RFC 5465 §3.1)."""
+        return self.listening is not None and bool(self.listening.wanted.groups)
+
+    def own(self, *names: str) -> None:
+        """The client itself has done something to mailboxes of these names (RFC 5465 §5)."""
+        if self.listening is not None:
+            self.listening.own_names.update(names)
 
     @property
     def account_id(self) -> UUID:

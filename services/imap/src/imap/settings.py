@@ -49,6 +49,9 @@ class Settings:
     send_timeout_s: float = setting(
         "POSTROOM_IMAP_SEND_TIMEOUT_S", "seconds after which a client that doesn't read is cut off", 120.0
     )
+    notify_max_mailboxes: int = setting(
+        "POSTROOM_IMAP_NOTIFY_MAX_MAILBOXES", "a client that wants to hear of more is refused", 5_000
+    )
     progress_interval_s: float = setting(
         "POSTROOM_IMAP_PROGRESS_INTERVAL_S", "seconds after which clients are told that a command goes on", 10.0
     )

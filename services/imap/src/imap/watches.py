@@ -31,12 +31,16 @@ class Watch:
     """One session's interest: `changed` is set when its mailbox may have changed; `kick` is told why it must end.
 
     `owner_id`: whose mailbox it watches, if it is another's. `followed`: owners whose subscription it may have made.
+    `hears_all`: it wants to know of all mailboxes, and of those of the owners `listened` to; `others_changed` says that
+    there is something to know.
     """
 
     def __init__(self, kick: Callable[[str], None] | None = None) -> None:
         self.mailbox_id: UUID | None = None
         self.owner_id: UUID | None = None
         self.followed: set[UUID] = set()
+        self.listened: set[UUID] = set()
+        self.hears_all = self.others_changed = False
         self.changed = asyncio.Event()
         self.kick = kick
 
@@ -83,9 +87,25 @@ class Watches:
 
     def leave(self, watch: Watch) -> None:
         """The session has no other's mailbox selected any more."""
-        if watch.owner_id is not None and (account := self._accounts.get(watch.owner_id)) is not None:
+        owner_id, watch.owner_id = watch.owner_id, None
+        if owner_id is not None:
+            self._leave(watch, owner_id)
+
+    async def listen(self, watch: Watch, owner_ids: set[UUID]) -> None:
+        """Hear of the mailboxes of these other accounts, and of no more."""
+        former, watch.listened = watch.listened - owner_ids, set(owner_ids)
+        for owner_id in former:
+            self._leave(watch, owner_id)
+        for owner_id in owner_ids:
+            self._accounts.setdefault(owner_id, _Account()).guests.add(watch)
+            watch.followed.add(owner_id)
+            await self.subscribe(owner_id)
+
+    def _leave(self, watch: Watch, owner_id: UUID) -> None:
+        if owner_id == watch.owner_id or owner_id in watch.listened:
+            return
+        if (account := self._accounts.get(owner_id)) is not None:
             account.guests.discard(watch)
-        watch.owner_id = None
 
     async def subscribe(self, account_id: UUID) -> None:
         """Make sure that there is a subscription; without a connection it follows later."""
@@ -125,6 +145,9 @@ class Watches:
         for watch in (*account.watches, *account.guests) if account else ():
             if watch.mailbox_id == mailbox_id:
                 watch.changed.set()
+            elif watch.hears_all:
+                watch.others_changed = True
+                watch.changed.set()
 
     async def _told(self, message: Msg) -> None:
         """Of the account itself: sessions end whose login doesn't hold any more."""
@@ -135,6 +158,10 @@ class Watches:
             log.warning("odd_message", subject=message.subject)
             return
         account = self._accounts.get(account_id)
+        for watch in (*account.watches, *account.guests) if account and what == "mailboxes" else ():
+            if watch.hears_all:
+                watch.others_changed = True
+                watch.changed.set()
         for watch in list(account.watches) if account and what in _ENDS else ():
             if watch.kick is not None:
                 watch.kick(_ENDS[what])
@@ -144,4 +171,5 @@ class Watches:
         for account_id, account in list(self._accounts.items()):
             await self.subscribe(account_id)
             for watch in (*account.watches, *account.guests):
+                watch.others_changed = True
                 watch.changed.set()

@@ -15,6 +15,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "ID": ("RFC 2971", "who is who"),
     "ENABLE": ("RFC 5161", "what changes the protocol is switched on"),
     "IDLE": ("RFC 2177", "news as they happen"),
+    "NOTIFY": ("RFC 5465", "news of all mailboxes, at any time"),
     "NAMESPACE": ("RFC 2342", "where mailboxes are"),
     "UIDPLUS": ("RFC 4315", "uids of what was appended and copied"),
     "MOVE": ("RFC 6851", "copy and remove at once"),

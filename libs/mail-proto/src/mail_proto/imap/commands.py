@@ -9,6 +9,7 @@ from typing import Final, Literal
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import FetchItem
 from mail_proto.imap.mailbox_filters import MailboxFilter
+from mail_proto.imap.notify_grammar import Notify
 from mail_proto.imap.partial import PartialRange
 from mail_proto.imap.search_keys import SearchKey
 from mail_proto.imap.sequence import SequenceSet
@@ -154,6 +155,7 @@ class Expunge:
 class Search:
     """`results`: options of RETURN, in upper case; None: it wasn't there. `partial`: the range of PARTIAL (RFC 9394).
 
+    `fetched`: what is told of new messages that it finds while it is kept up to date (RFC 5465 §7).
     `fault`: why it can't be done, where a result was to be saved: that is empty then (RFC 5182 §2.1).
     """
 
@@ -162,17 +164,19 @@ class Search:
     results: frozenset[str] | None = None
     fault: Refused | None = field(default=None, compare=False)
     partial: PartialRange | None = None
+    fetched: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """`results` and `partial` as of Search (RFC 5267 §3)."""
+    """`results`, `partial` and `fetched` as of Search (RFC 5267 §3)."""
 
     criteria: tuple[SortCriterion, ...]
     key: SearchKey
     by_uid: bool
     results: frozenset[str] | None = None
     partial: PartialRange | None = None
+    fetched: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,7 @@ class SearchMailboxes:
     results: frozenset[str]
     partial: PartialRange | None = None
     fault: Refused | None = field(default=None, compare=False)
+    fetched: tuple[FetchItem, ...] = ()
 
     @property
     def of_selected(self) -> bool:
@@ -283,6 +288,7 @@ Command = (
     | Thread
     | SearchMailboxes
     | CancelUpdate
+    | Notify
     | Fetch
     | StoreFlags
     | Copy

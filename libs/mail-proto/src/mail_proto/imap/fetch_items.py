@@ -11,7 +11,7 @@ fetch-att =/ "MODSEQ" (RFC 7162 §7) / "EMAILID" / "THREADID" (RFC 8474 §5) / "
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mail_proto.imap.cursor import Cursor
@@ -90,6 +90,11 @@ def parse_fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
             cursor.skip(octets)
             return tuple(Attribute(name) for name in names)
     return (_item(cursor),)
+
+
+def peeked(items: tuple[FetchItem, ...]) -> tuple[FetchItem, ...]:
+    """The same without setting \\Seen: for what is told without being asked for (RFC 5465 §5.2)."""
+    return tuple(item if isinstance(item, Attribute) else replace(item, sets_seen=False) for item in items)
 
 
 def parse_section(octets: bytes) -> Section:

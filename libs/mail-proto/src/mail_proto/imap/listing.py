@@ -52,6 +52,14 @@ class Listing:
             attributes = self._attributes(mailbox)
             yield mailbox, self._response(b"LIST", mailbox.name, attributes, childinfo=mailbox.name in holding)
 
+    def described(self, mailbox: Listed, old_name: str = "") -> bytes:
+        """The response for one, whatever was asked for. `old_name`: what it was called before (RFC 5465 §5.4)."""
+        response = self._response(b"LIST", mailbox.name, self._attributes(mailbox))
+        if not old_name:
+            return response
+        old = render.mailbox(old_name, is_utf8=self._is_utf8)
+        return response.removesuffix(b"\r\n") + b' ("OLDNAME" (%b))\r\n' % old
+
     def _matches(self, mailbox: Listed) -> bool:
         return any(pattern.matches(mailbox.name) for pattern in self._patterns)
 

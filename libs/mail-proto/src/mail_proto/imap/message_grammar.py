@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from mail_proto.imap import commands as c
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import Refused, SyntaxFault
-from mail_proto.imap.fetch_items import parse_fetch_items
+from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items, peeked
 from mail_proto.imap.mailbox_filters import SEARCHED, MailboxFilter, mailbox_filter
 from mail_proto.imap.partial import PartialRange, partial_range
 from mail_proto.imap.search_keys import Everything, SearchKey, SearchParser
@@ -24,9 +24,9 @@ def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
 
 def _search(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """search = "SEARCH" [SP "RETURN" SP "(" [options] ")"] SP ["CHARSET" SP charset SP] search-key *(SP search-key)"""
-    results, partial = _results(cursor)
-    key, fault = _program(cursor, results)
-    return c.Search(key, by_uid, results, fault, partial)
+    returned = _results(cursor)
+    key, fault = _program(cursor, returned.options)
+    return c.Search(key, by_uid, returned.options, fault, returned.partial, returned.fetched)
 
 
 def _program(cursor: Cursor, results: frozenset[str] | None) -> tuple[SearchKey, Refused | None]:
@@ -54,9 +54,10 @@ def _search_mailboxes(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
         if not sources:
             raise SyntaxFault("there is nothing to search in")
         cursor.space()
-    results, partial = _results(cursor)
-    key, fault = _program(cursor, results)
-    command = c.SearchMailboxes(sources, key, results or frozenset({"ALL"}), partial, fault)
+    returned = _results(cursor)
+    key, fault = _program(cursor, returned.options)
+    results = returned.options or frozenset({"ALL"})
+    command = c.SearchMailboxes(sources, key, results, returned.partial, fault, returned.fetched)
     if "SAVE" in command.results and any(source.kind != "SELECTED" for source in sources):
         raise SyntaxFault("only results in the selected mailbox are saved (RFC 7377 section 2.2)")
     if "UPDATE" in command.results and not command.of_selected:
@@ -64,15 +65,24 @@ def _search_mailboxes(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     return command
 
 
-def _results(cursor: Cursor) -> tuple[frozenset[str] | None, PartialRange | None]:
+class _Returned(NamedTuple):
+    """What stands behind RETURN; `fetched`: of new messages that a search finds (RFC 5465 §7)."""
+
+    options: frozenset[str] | None = None
+    partial: PartialRange | None = None
+    fetched: tuple[FetchItem, ...] = ()
+
+
+def _results(cursor: Cursor) -> _Returned:
     """None: there is no RETURN. No options at all mean ALL (RFC 4731 §3.1)."""
     if not cursor.skip(b"RETURN "):
-        return None, None
+        return _Returned()
     results: set[str] = set()
     partial: PartialRange | None = None
+    fetched: tuple[FetchItem, ...] = ()
 
     def option() -> None:
-        nonlocal partial
+        nonlocal partial, fetched
         word = cursor.keyword()
         if word not in _RESULTS:
             raise SyntaxFault(f"the option {word[:40]} is not offered")
@@ -81,21 +91,24 @@ def _results(cursor: Cursor) -> tuple[frozenset[str] | None, PartialRange | None
                 raise SyntaxFault("one PARTIAL at a time (RFC 9394 section 3.1)")
             cursor.space()
             partial = partial_range(cursor)
+        if word == "UPDATE" and cursor.looking_at(b" ("):
+            cursor.space()
+            fetched = peeked(parse_fetch_items(cursor))
         results.add(word)
 
     cursor.parenthesised(option)
     if partial is not None and "ALL" in results:
         raise SyntaxFault("either ALL or PARTIAL (RFC 9394 section 3.1)")
     cursor.space()
-    return frozenset(results) or frozenset({"ALL"}), partial
+    return _Returned(frozenset(results) or frozenset({"ALL"}), partial, fetched)
 
 
 def _sort(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """RFC 5256 §5: the charset must be there. RETURN: RFC 5267 §3."""
-    results, partial = _results(cursor)
+    returned = _results(cursor)
     criteria = sort_criteria(cursor)
     cursor.space()
-    return c.Sort(criteria, _in_charset(cursor), by_uid, results, partial)
+    return c.Sort(criteria, _in_charset(cursor), by_uid, *returned)
 
 
 def _thread(cursor: Cursor, name: str, by_uid: bool) -> c.Command:

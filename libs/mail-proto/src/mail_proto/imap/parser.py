@@ -9,6 +9,7 @@ from mail_proto.imap import commands as c
 from mail_proto.imap import mailbox_grammar, message_grammar, rights
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import ImapFault, SyntaxFault
+from mail_proto.imap.notify_grammar import parse_notify
 
 
 class TaggedFault(Exception):
@@ -100,6 +101,7 @@ def _cancel_update(cursor: Cursor, name: str) -> c.Command:
 
 _COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
     "CANCELUPDATE": _cancel_update,
+    "NOTIFY": parse_notify,
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ID": _identify,

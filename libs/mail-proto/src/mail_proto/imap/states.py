@@ -7,6 +7,7 @@ from typing import Final
 
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import SyntaxFault
+from mail_proto.imap.notify_grammar import Notify
 
 
 class State(enum.Enum):
@@ -51,6 +52,7 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Search: _SELECTED,
     c.SearchMailboxes: _AFTER,
     c.CancelUpdate: _SELECTED,
+    Notify: _AFTER,
     c.Sort: _SELECTED,
     c.Thread: _SELECTED,
     c.Fetch: _SELECTED,

@@ -37,7 +37,8 @@ class Telling:
 
     `expunges`: numbers may change now. `with_uid`: FETCH names uids. `with_modseq`: … and modseqs (RFC 7162 §3.2.4).
     `vanished`: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10). `recent`: some clients of IMAP4rev1 wait for RECENT
-    (RFC 3501 §7.3.2).
+    (RFC 3501 §7.3.2). `arrivals`, `changes`: they are wanted (RFC 5465); what a command of the client asked for is told
+    in any case.
     """
 
     expunges: bool = True
@@ -45,6 +46,8 @@ class Telling:
     with_modseq: bool = False
     vanished: bool = False
     recent: bool = True
+    arrivals: bool = True
+    changes: bool = True
 
 
 class View:
@@ -59,6 +62,7 @@ class View:
         self._uids, self._count = columns.uids, len(columns)
         self._changed: set[int] = set()
         self._quiet: set[int] = set()
+        self._asked: set[int] = set()
         self._gone: dict[int, Message] = {}
         self._keywords_told = 0
         columns.watchers.add(self)
@@ -104,6 +108,10 @@ class View:
     def gone_uids(self) -> list[int]:
         """Ascending: expunged, and the client doesn't know yet."""
         return sorted(self._gone)
+
+    def uids_above(self, uid: int) -> Sequence[int]:
+        """Those that the client knows of beyond a uid."""
+        return self._uids[bisect_right(self._uids, uid, 0, self._count) : self._count]
 
     def is_told(self, uid: int) -> bool:
         """Whether the client knows the flags as they are known here."""
@@ -179,10 +187,13 @@ class View:
         if removed:
             self._changed.difference_update(self._gone)
             self._quiet.difference_update(self._gone)
+            self._asked.difference_update(self._gone)
 
     def touch(self, uids: Iterable[int], *, quietly: bool = False) -> None:
         """Tell of these at the next occasion, whether they changed or not; `quietly`: only their modseqs."""
-        (self._quiet if quietly else self._changed).update(uid for uid in uids if uid not in self._gone)
+        here = [uid for uid in uids if uid not in self._gone]
+        (self._quiet if quietly else self._changed).update(here)
+        self._asked.update(here)
 
     def hush(self, uids: Iterable[int]) -> None:
         """Don't tell the flags of these: the client has just set them (.SILENT)."""
@@ -193,16 +204,20 @@ class View:
         pieces: list[bytes] = []
         if telling.expunges and self._gone:
             pieces.append(self._announce_gone(telling))
-        if arrived := self._take_arrivals():
+        if arrived := telling.arrivals and self._take_arrivals():
             pieces.append(b"* %d EXISTS\r\n" % self._count)
             if telling.recent:
                 pieces.append(b"* 0 RECENT\r\n")
-        if self._keywords_told != self.columns.keywords_version:
-            pieces.append(self.flags_response())
         told = self._changed | self._quiet if telling.with_modseq else self._changed
+        if not telling.changes:
+            told = told & self._asked
+        if self._keywords_told != self.columns.keywords_version and (telling.arrivals or told):
+            pieces.append(self.flags_response())
         pieces += [self.state(uid, telling, flags=uid in self._changed) for uid in sorted(told)]
-        self._changed, self._quiet = set(), set()
-        if not self._gone:
+        self._changed, self._quiet, self._asked = (set() if telling.changes else self._changed - told), set(), set()
+        if not (telling.arrivals and telling.changes):
+            pass  # the client doesn't hear everything
+        elif not self._gone:
             self.told_modseq = self.columns.modseq
         elif telling.vanished and (told or arrived):
             # What vanished is still to be told: the client must not take the modseqs above for all (RFC 7162 §6).

@@ -33,6 +33,8 @@ async def append(session: Session, command: Append) -> Done:
     except NotFound as error:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
     session.watch.changed.set()
+    if session.selected is not None and session.selected.mailbox.id == mailbox.id:
+        session.selected.own_uids.update(one.uid for one in appended)
     uids = sequence.render(one.uid for one in appended).decode("ascii")
     return Done("appended", f"APPENDUID {appended[0].uid_validity} {uids}")
 

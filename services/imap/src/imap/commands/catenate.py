@@ -35,23 +35,24 @@ async def _named(session: Session, text: str, max_octets: int) -> bytes:
         octets = await _octets(session, url, message)
     except Unavailable:
         raise
+    except Refused as error:
+        if error.code == "TOOBIG":
+            raise
+        raise Refused(str(error), f"BADURL {shown(text)}") from error
     except (ValueError, LookupError, StoreError) as error:
         raise Refused("there is no such message or part", f"BADURL {shown(text)}") from error
     return octets[url.first :] if url.count is None else octets[url.first : url.first + url.count]
 
 
 async def _message(session: Session, url: MessageUrl) -> Message:
-    """Raises LookupError: there is none; StoreError."""
+    """Raises LookupError, Refused: there is none; StoreError."""
     selected = session.selected
     if url.mailbox is None:
         if selected is None:
             raise LookupError("no mailbox is selected")
         mailbox_id = selected.mailbox.id
     else:
-        found = [one.id for one in await session.store.mailboxes(session.account_id) if one.name == url.mailbox]
-        if not found:
-            raise LookupError(url.mailbox)
-        mailbox_id = found[0]
+        mailbox_id = (await session.find_mailbox(url.mailbox)).id
     shared, view = await session.shared.views.open(session.account_id, mailbox_id)
     try:
         message = shared.columns.message(url.uid)

@@ -74,6 +74,16 @@ async def fetch(session: Session, command: Fetch) -> Done:
     return Done("fetched")
 
 
+async def fetch_arrived(
+    session: Session, selected: Selected, uids: Sequence[int], items: tuple[FetchItem, ...]
+) -> None:
+    """FETCH of new messages that nobody asked for by number (RFC 5465 §5.2); what is gone already is left out."""
+    work = _Fetching(session, selected, items)
+    messages = [selected.view.message(uid) for uid in uids if selected.view.knows(uid)]
+    for batch in _batches(messages, with_bodies=work.needs_bodies):
+        await session.send(await work.responses(batch))
+
+
 def _batches(messages: Sequence[Message], *, with_bodies: bool) -> Iterator[list[Message]]:
     batch: list[Message] = []
     octets = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imap.session import Done, Session
 from mail_proto.imap.commands import Create, OnMailbox, Rename
 from mail_proto.imap.errors import Refused
+from mail_proto.imap.listing import superiors
 from mail_proto.imap.object_ids import mailbox_id
 from mail_runtime.contracts import errors as store_errors
 from mail_runtime.contracts.store import ChangeMailbox
@@ -23,6 +24,7 @@ async def create(session: Session, command: Create) -> Done:
         if use is not None and not await _exists(session, name):
             raise Refused(str(error), "USEATTR") from error
         raise
+    session.own(name, *superiors(name))
     return Done("created", f"MAILBOXID ({mailbox_id(mailbox.id).decode('ascii')})")
 
 
@@ -35,11 +37,13 @@ async def on_mailbox(session: Session, command: OnMailbox) -> Done:
     account_id, store = session.account_id, session.store
     if command.name in {"SUBSCRIBE", "UNSUBSCRIBE"}:
         await store.subscribe(account_id, command.mailbox, subscribed=command.name == "SUBSCRIBE")
+        session.own(command.mailbox)
         return Done("subscribed" if command.name == "SUBSCRIBE" else "unsubscribed")
     mailbox = await session.find_mailbox(command.mailbox)
     await store.delete_mailbox(account_id, mailbox.id)
     if session.selected is not None and session.selected.mailbox.id == mailbox.id:
         session.unselect()
+    session.own(command.mailbox, *superiors(command.mailbox))
     return Done("deleted")
 
 
@@ -49,4 +53,5 @@ async def rename(session: Session, command: Rename) -> Done:
         await session.store.change_mailbox(session.account_id, mailbox.id, ChangeMailbox(name=command.new))
     except store_errors.Conflict as error:
         raise Refused("a mailbox of that name exists", "ALREADYEXISTS") from error
+    session.own(command.mailbox, command.new, *superiors(command.mailbox), *superiors(command.new))
     return Done("renamed")

@@ -26,6 +26,8 @@ async def copy(session: Session, command: Copy) -> Done:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
     if not copied.source_uids:
         return Done("the messages are gone", "EXPUNGEISSUED")
+    if target.id == selected.mailbox.id:
+        selected.own_uids.update(copied.target_uids)
     source = sequence.render(copied.source_uids).decode("ascii")
     code = f"COPYUID {copied.uid_validity} {source} {sequence.render(copied.target_uids).decode('ascii')}"
     session.watch.changed.set()

@@ -24,7 +24,7 @@ async def search_mailboxes(session: Session, command: SearchMailboxes) -> Done:
     if command.of_selected:
         if session.selected is None:
             raise SyntaxFault("no mailbox is selected")
-        one = Search(command.key, True, command.results, command.fault, command.partial)
+        one = Search(command.key, True, command.results, command.fault, command.partial, command.fetched)
         await search(session, one, session.selected.mailbox)
     elif command.fault is not None:
         raise command.fault
@@ -47,10 +47,12 @@ async def _others(session: Session, command: SearchMailboxes) -> list[Mailbox]:
     searched = session.selected.mailbox.id if command.of_selected and session.selected is not None else None
     return [
         mailbox
-        for mailbox in await session.store.mailboxes(session.account_id)
+        for mailbox in await session.store.mailboxes(session.account_id, elsewhere=True)
         if mailbox.id != searched
+        and "r" in mailbox.rights
         and any(
             source.matches(mailbox.name, subscribed=mailbox.subscribed, personal=mailbox.owner_id is None)
+            and ("l" in mailbox.rights or source.kind == "MAILBOXES")
             for source in sources
         )
     ]

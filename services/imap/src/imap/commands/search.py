@@ -70,7 +70,9 @@ async def _answer(session: Session, command: Search | Sort, word: bytes, named: 
     if updates:
         key = to_wire(command.key, view, lasting=True)
         order = sort_by(command) if isinstance(command, Sort) else []
-        await keep(session, selected, SearchContext(key, order, modseq, beginning, uids, by_uid=command.by_uid))
+        by_uid, fetched = command.by_uid, command.fetched
+        context = SearchContext(key, order, modseq, beginning, uids, by_uid=by_uid, fetched=fetched)
+        await keep(session, selected, context)
 
 
 async def thread(session: Session, command: Thread) -> Done:
