@@ -26,7 +26,7 @@ from mail_runtime.contracts.events import (
     CloudEvent,
     event_subject,
 )
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database, fetch
 
 log = structlog.get_logger()
 
@@ -99,13 +99,13 @@ class Publisher:
     async def publish_waiting(self, jetstream: JetStreamContext) -> int:
         """Publish one batch, oldest first; returns how many events it had."""
         async with self._database.transaction() as connection:
-            rows = (await run(connection, _WAITING, batch=BATCH)).all()
+            rows = await fetch(connection, _WAITING, batch=BATCH)
             if not rows:
                 return 0
             bodies = [self._cloud_event(row) for row in rows]
             await self._publish(jetstream, rows, bodies)
             numbers, ids = [row.number for row in rows], [row.id for row in rows]
-            await run(connection, _PUBLISHED, numbers=numbers, ids=ids, bodies=bodies)
+            await fetch(connection, _PUBLISHED, numbers=numbers, ids=ids, bodies=bodies)
         return len(rows)
 
     async def _publish(self, jetstream: JetStreamContext, rows: Sequence[Any], bodies: Sequence[bytes]) -> None:
