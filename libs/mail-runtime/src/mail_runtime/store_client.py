@@ -16,6 +16,7 @@ from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import ERROR_OF, Unavailable
 from mail_runtime.contracts.store import search as wire_search
+from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from mail_runtime.contracts.store.columns import changes_of
 from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 
@@ -185,6 +186,16 @@ class StoreClient:
     async def changes(self, account_id: UUID, mailbox_id: UUID, since: int = 0) -> wire.Changes:
         """`columns` as lists. Raises NotFound."""
         return changes_of(await self.columns(account_id, mailbox_id, since))
+
+    async def annotations(self, account_id: UUID, mailbox_id: UUID | None, wanted: FindAnnotations) -> dict[str, bytes]:
+        """Entries and their values, of a mailbox or of the server. Raises NotFound, NotPermitted."""
+        place = f"/accounts/{account_id}" + (f"/mailboxes/{mailbox_id}" if mailbox_id else "")
+        return await self._ask("POST", f"{place}/annotations/find", wanted, dict[str, bytes])
+
+    async def set_annotations(self, account_id: UUID, mailbox_id: UUID | None, wanted: SetAnnotations) -> None:
+        """All or none. Raises NotFound, NotPermitted, TooLarge: a value, OverQuota. Refused: too many."""
+        place = f"/accounts/{account_id}" + (f"/mailboxes/{mailbox_id}" if mailbox_id else "")
+        await self._call("POST", f"{place}/annotations", _encode(wanted))
 
     async def rights(self, account_id: UUID, mailbox_id: UUID) -> list[wire.AclEntry]:
         """Who may do what in a mailbox, its owner first. Raises NotFound, NotPermitted."""

@@ -52,6 +52,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "ACL": ("RFC 4314", "rights on mailboxes, and mailboxes of others"),
     "RIGHTS=kxte": ("RFC 4314", "… those that RFC 2086 didn't have"),
     "LIST-MYRIGHTS": ("RFC 8440", "rights of all that is listed"),
+    "METADATA": ("RFC 5464", "annotations of mailboxes and of the server"),
     "QUOTA": ("RFC 9208", "what is left"),
     "QUOTA=RES-STORAGE": ("RFC 9208", "… of octets"),
     "QUOTA=RES-MESSAGE": ("RFC 9208", "… of messages"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -223,6 +224,24 @@ class Acl:
 
 
 @dataclass(frozen=True, slots=True)
+class GetMetadata:
+    """GETMETADATA (RFC 5464 §4.2); an empty mailbox: the server. `depth` None: however deep."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    max_octets: int | None = None
+    depth: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata:
+    """SETMETADATA (RFC 5464 §4.3); None removes an entry."""
+
+    mailbox: str
+    values: Mapping[str, bytes | None] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     algorithm: ThreadAlgorithm
     key: SearchKey
@@ -278,6 +297,8 @@ Command = (
     | OnMailbox
     | Quota
     | Acl
+    | GetMetadata
+    | SetMetadata
     | Rename
     | ListMailboxes
     | Status

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mail_proto.imap import commands as c
-from mail_proto.imap import mailbox_grammar, message_grammar, rights
+from mail_proto.imap import mailbox_grammar, message_grammar, metadata, rights
 from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import ImapFault, SyntaxFault
 from mail_proto.imap.notify_grammar import parse_notify
@@ -109,4 +109,5 @@ _COMMANDS: Final[dict[str, Callable[[Cursor, str], c.Command]]] = {
     "COMPRESS": _compress,
     **mailbox_grammar.COMMANDS,
     **rights.COMMANDS,
+    **metadata.COMMANDS,
 }

@@ -44,6 +44,8 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.OnMailbox: _AFTER,
     c.Quota: _AFTER,
     c.Acl: _AFTER,
+    c.GetMetadata: _AFTER,
+    c.SetMetadata: _AFTER,
     c.Rename: _AFTER,
     c.ListMailboxes: _AFTER,
     c.Status: _AFTER,

@@ -95,3 +95,4 @@ async def mark_deleted(connection: AsyncConnection, account: Any) -> None:
         await run(connection, f"DELETE FROM {table} WHERE account_id = :id", id=account.id)
     # Whoever gets the address next doesn't get the rights; what it shared isn't seen any more (`mailboxes.reaching`).
     await run(connection, "DELETE FROM mailbox_right WHERE subject_id = :id", id=account.id)
+    await run(connection, "DELETE FROM annotation WHERE writer_id = :id", id=account.id)

@@ -183,6 +183,7 @@ async def delete_mailbox(
         await expunge_locked(connection, account_id, mailbox_id, mailbox.highest_modseq, Expunge(force=True))
         for sql in (
             "DELETE FROM expunged WHERE account_id = :account_id AND mailbox_id = :id AND blob_id IS NULL",
+            "DELETE FROM annotation WHERE account_id = :account_id AND mailbox_id = :id",
             "DELETE FROM mailbox WHERE account_id = :account_id AND id = :id",
         ):
             await run(connection, sql, account_id=account_id, id=mailbox_id)

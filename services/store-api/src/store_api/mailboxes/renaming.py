@@ -15,6 +15,7 @@ from mail_runtime.contracts.store.sharing import is_elsewhere
 from store_api.audit.audit import record_of_account
 from store_api.db.engine import Database, run
 from store_api.events.notifier import Changed, Notifier
+from store_api.mailboxes.annotations import copy_annotations
 from store_api.mailboxes.changing import changing, lock_list
 from store_api.mailboxes.elsewhere import place_for, refuse_elsewhere
 from store_api.mailboxes.mailboxes import create_locked, read_mailbox, require_free_use
@@ -175,5 +176,6 @@ async def _empty_inbox(
     target_id = await create_locked(connection, account_id, name)
     both = await lock(connection, account_id, [inbox.id, target_id])
     await copy_locked(connection, account_id, both[inbox.id], both[target_id], None, move=True)
+    await copy_annotations(connection, account_id, inbox.id, target_id)
     for mailbox_id in (inbox.id, target_id):
         changed.note(account_id, mailbox_id, (await read_mailbox(connection, account_id, mailbox_id)).highest_modseq)

@@ -53,6 +53,11 @@ ACCOUNT: Final = (
         ("account_id", "mailbox_id", "subject_id", "is_negative"),
         "WHERE t.account_id = :account_id ORDER BY t.mailbox_id, t.subject_id, t.is_negative",
     ),
+    Table(
+        "annotation",
+        ("account_id", "mailbox_id", "writer_id", "entry"),
+        "WHERE t.account_id = :account_id ORDER BY t.mailbox_id, t.writer_id, t.entry",
+    ),
     Table("subscription_elsewhere", ("account_id", "name"), "WHERE t.account_id = :account_id ORDER BY t.name"),
     Table("former_mailbox", ("account_id", "name"), "WHERE t.account_id = :account_id ORDER BY t.name"),
     Table("thread_reference", ("account_id", "reference"), "WHERE t.account_id = :account_id"),

@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, received_message, streamed
 from store_api.blobs.reading import framed, read_range
 from store_api.ingest.submission import append, append_all, append_elsewhere
+from store_api.mailboxes.annotations import find_annotations, set_annotations
 from store_api.mailboxes.changes import changes, columns
 from store_api.mailboxes.deleted import count_deleted
 from store_api.mailboxes.flags import store_flags
@@ -97,6 +99,29 @@ async def get_columns(
         store.database, account_id, mailbox_id, since, with_objects=objects, kept=store.kept_mailboxes
     )
     return packed(found)
+
+
+@router.post("/annotations/find")
+async def post_find_annotations(store: TheStore, account_id: UUID, request: Request) -> Response:
+    return packed(await find_annotations(store.database, account_id, None, await read_value(request, FindAnnotations)))
+
+
+@router.post("/annotations", status_code=204)
+async def post_annotations(store: TheStore, account_id: UUID, request: Request) -> None:
+    await set_annotations(store.database, account_id, None, await read_value(request, SetAnnotations))
+
+
+@router.post("/mailboxes/{mailbox_id}/annotations/find")
+async def post_find_mailbox_annotations(
+    store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request
+) -> Response:
+    wanted = await read_value(request, FindAnnotations)
+    return packed(await find_annotations(store.database, account_id, mailbox_id, wanted))
+
+
+@router.post("/mailboxes/{mailbox_id}/annotations", status_code=204)
+async def post_mailbox_annotations(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> None:
+    await set_annotations(store.database, account_id, mailbox_id, await read_value(request, SetAnnotations))
 
 
 @router.get("/mailboxes/{mailbox_id}/rights")
