@@ -7,9 +7,7 @@ the input changes no step. COMPRESS is fed the same octets as if they were DEFLA
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -32,8 +30,8 @@ from mail_proto.imap.steps import (
     Step,
     Unauthenticate,
 )
-from mail_testkit import messages
-from mail_testkit.fuzz_pop3 import cut
+from mail_testkit import fuzzing, messages
+from mail_testkit.fuzzing import cut
 
 TRANSCRIPTS: Final = messages.ROOT / "services" / "imap" / "tests" / "transcripts"
 OFFER: Final = Offer("fuzz.test", True, ("PLAIN",), 100_000)
@@ -52,24 +50,6 @@ def seeds() -> list[bytes]:
         lines = [line[3:] for line in path.read_text().splitlines() if line.startswith("C: ")]
         found.append(b"a LOGIN x yy\r\nb SELECT INBOX\r\n" + b"".join(line.encode() + b"\r\n" for line in lines))
     return found
-
-
-def spoilt(pool: Sequence[bytes], chance: random.Random) -> bytes:
-    octets = bytearray(chance.choice(pool))
-    for _ in range(chance.randrange(1, 10)):
-        at = chance.randrange(len(octets) + 1)
-        match chance.randrange(5):
-            case 0:
-                octets[at:at] = chance.randbytes(chance.randrange(1, 6))
-            case 1:
-                del octets[at : at + chance.randrange(1, 20)]
-            case 2:
-                octets[at:at] = chance.choice(pool)[: chance.randrange(1, 400)]
-            case 3:
-                octets[at:at] = b"x" * chance.choice((240, 8_192, 70_000))
-            case _:
-                octets[at:at] = chance.choice(WORDS)
-    return bytes(octets)
 
 
 def play(pieces: Sequence[bytes]) -> list[Step]:
@@ -136,29 +116,15 @@ def inflate(octets: bytes) -> None:
         pass
 
 
+def check_input(octets: bytes, chance: random.Random) -> None:
+    assert play(cut(octets, chance)) == play([octets])
+    inflate(octets)
+
+
 def fuzz(seconds: float, seed: int) -> int:
     """Number of inputs tried. Raises what goes wrong, with the input in a note."""
-    pool, until, tried = seeds(), time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        chance = random.Random(seed + tried)
-        octets = spoilt(pool, chance)
-        try:
-            assert play(cut(octets, chance)) == play([octets])
-            inflate(octets)
-        except BaseException as error:
-            error.add_note(f"seed {seed + tried}: {octets[:2000]!r}")
-            raise
-        tried += 1
-    return tried
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 40))
-    arguments = parser.parse_args()
-    print(f"imap: {fuzz(arguments.seconds, arguments.seed)} inputs from seed {arguments.seed}")
+    return fuzzing.fuzz(seeds(), WORDS, check_input, seconds, seed)
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.main("imap", __doc__, fuzz)

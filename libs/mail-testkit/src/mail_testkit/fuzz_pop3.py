@@ -6,9 +6,7 @@ are lines within 512 octets, a session in AUTHORIZATION asks for no message, and
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -19,7 +17,8 @@ from mail_proto.pop3.maildrop import Maildrop
 from mail_proto.pop3.outgoing import Outgoing, whole
 from mail_proto.pop3.session import ServerSession, State
 from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse, Send, StartTls, Step, Update
-from mail_testkit import messages
+from mail_testkit import fuzzing, messages
+from mail_testkit.fuzzing import cut
 
 TRANSCRIPTS: Final = messages.ROOT / "services" / "pop3" / "tests" / "transcripts"
 OFFER: Final = Offer("fuzz.test", True, ("PLAIN",))
@@ -34,24 +33,6 @@ def seeds() -> list[bytes]:
         lines = [line[3:] for line in path.read_text().splitlines() if line.startswith("C: ")]
         found.append(b"".join(line.encode() + b"\r\n" for line in lines))
     return [seed for seed in found if seed]
-
-
-def spoilt(pool: Sequence[bytes], chance: random.Random) -> bytes:
-    octets = bytearray(chance.choice(pool))
-    for _ in range(chance.randrange(1, 8)):
-        at = chance.randrange(len(octets) + 1)
-        match chance.randrange(5):
-            case 0:
-                octets[at:at] = chance.randbytes(chance.randrange(1, 6))
-            case 1:
-                del octets[at : at + chance.randrange(1, 20)]
-            case 2:
-                octets[at:at] = chance.choice(pool)
-            case 3:
-                octets[at:at] = b"x" * chance.choice((240, 256, 1024, 70_000))
-            case _:
-                octets[at:at] = chance.choice(WORDS)
-    return bytes(octets)
 
 
 def play(pieces: Sequence[bytes]) -> list[Step | str]:
@@ -96,38 +77,19 @@ def check(session: ServerSession, step: Step) -> None:
             assert session.state is State.AUTHORIZATION
 
 
-def cut(octets: bytes, chance: random.Random) -> list[bytes]:
-    borders = sorted(chance.randrange(len(octets) + 1) for _ in range(chance.randrange(12)))
-    return [octets[start:end] for start, end in zip([0, *borders], [*borders, len(octets)], strict=True)]
+def check_input(octets: bytes, chance: random.Random) -> None:
+    whole_steps, cut_steps = play([octets]), play(cut(octets, chance))
+    assert cut_steps[: len(whole_steps) - 1] == whole_steps[:-1]
+    lines = chance.choice((None, 0, 1, 5))
+    outgoing = Outgoing(lines)
+    sent = b"".join(outgoing.feed(piece) for piece in cut(octets, chance)) + outgoing.finish()
+    assert sent == whole(octets, lines)
 
 
 def fuzz(seconds: float, seed: int) -> int:
     """Number of inputs tried. Raises what goes wrong, with the input in a note."""
-    pool, until, tried = seeds(), time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        chance = random.Random(seed + tried)
-        octets = spoilt(pool, chance)
-        try:
-            whole_steps, cut_steps = play([octets]), play(cut(octets, chance))
-            assert cut_steps[: len(whole_steps) - 1] == whole_steps[:-1]
-            lines = chance.choice((None, 0, 1, 5))
-            outgoing = Outgoing(lines)
-            sent = b"".join(outgoing.feed(piece) for piece in cut(octets, chance)) + outgoing.finish()
-            assert sent == whole(octets, lines)
-        except BaseException as error:
-            error.add_note(f"seed {seed + tried}: {octets[:2000]!r}")
-            raise
-        tried += 1
-    return tried
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 40))
-    arguments = parser.parse_args()
-    print(f"pop3: {fuzz(arguments.seconds, arguments.seed)} inputs from seed {arguments.seed}")
+    return fuzzing.fuzz(seeds(), WORDS, check_input, seconds, seed)
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.main("pop3", __doc__, fuzz)

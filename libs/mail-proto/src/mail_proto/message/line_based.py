@@ -5,16 +5,9 @@ Behind SMTP everything is lines with CRLF: IMAP literals without NUL, POP3, serv
 
 from __future__ import annotations
 
-import base64
-import re
-from typing import Final
-
+from mail_proto.message.recoding import IDENTITIES, encoding_of, in_base64, inside, with_encoding, with_version
 from mail_proto.message.structure import Part, scan
 from mail_proto.smtp.content import MAX_LINE_OCTETS, has_bare_line_ends, has_longer_line
-
-_ENCODING: Final = re.compile(rb"(?im)^content-transfer-encoding[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n")
-_VERSION: Final = re.compile(rb"(?im)^mime-version[ \t]*:")
-_IDENTITIES: Final = frozenset({b"7bit", b"8bit", b"binary"})
 
 
 class NotLineBased(Exception):
@@ -28,8 +21,8 @@ def line_based(message: bytes) -> bytes:
     """
     root = scan(message)
     converted = _converted(message, root)
-    if len(converted) != len(message) and not _VERSION.search(message[: root.body_start]):
-        converted = b"MIME-Version: 1.0\r\n" + converted
+    if len(converted) != len(message):
+        converted = with_version(converted, message[: root.body_start])
     if not _is_lines(converted):
         raise NotLineBased("there are octets that make no lines outside of the bodies")
     return converted
@@ -41,32 +34,15 @@ def _is_lines(octets: bytes) -> bool:
 
 def _converted(message: bytes, part: Part) -> bytes:
     header, body = message[part.header_start : part.body_start], message[part.body_start : part.body_end]
-    found = _ENCODING.search(header)
-    encoding = found[1].strip().lower() if found else b"7bit"
+    encoding = encoding_of(header)
     if part.children:
-        return _relabelled(header, encoding, b"8bit") + _inside(message, part)
+        return _relabelled(header, encoding) + inside(message, part, _converted)
     if _is_lines(body):
-        return _relabelled(header, encoding, b"8bit") + body
-    if encoding not in _IDENTITIES:
+        return _relabelled(header, encoding) + body
+    if encoding not in IDENTITIES:
         raise NotLineBased("a part isn't encoded as it says")
-    return _with_encoding(header, b"base64") + base64.encodebytes(body).replace(b"\n", b"\r\n")
+    return in_base64(header, body)
 
 
-def _inside(message: bytes, part: Part) -> bytes:
-    """The children, and what stands between them, which stays as it is."""
-    pieces, at = [], part.body_start
-    for child in part.children:
-        pieces += [message[at : child.header_start], _converted(message, child)]
-        at = child.body_end
-    return b"".join([*pieces, message[at : part.body_end]])
-
-
-def _relabelled(header: bytes, encoding: bytes, lowered: bytes) -> bytes:
-    return _with_encoding(header, lowered) if encoding == b"binary" else header
-
-
-def _with_encoding(header: bytes, encoding: bytes) -> bytes:
-    field = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
-    if _ENCODING.search(header):
-        return _ENCODING.sub(lambda found: field, header)
-    return field + header
+def _relabelled(header: bytes, encoding: bytes) -> bytes:
+    return with_encoding(header, b"8bit") if encoding == b"binary" else header

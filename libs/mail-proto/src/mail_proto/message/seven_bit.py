@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-import re
-from typing import Final
 
+from mail_proto.message.recoding import IDENTITIES, encoding_of, in_base64, inside, with_encoding, with_version
 from mail_proto.message.structure import Part, scan
-
-_ENCODING: Final = re.compile(rb"(?im)^content-transfer-encoding[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n")
-_VERSION: Final = re.compile(rb"(?im)^mime-version[ \t]*:")
-# Those that leave octets as they are (RFC 2045 §6.2).
-_IDENTITIES: Final = frozenset({b"7bit", b"8bit", b"binary"})
 
 
 class NotConvertible(Exception):
@@ -26,8 +19,7 @@ def seven_bit(message: bytes) -> bytes:
     """
     root = scan(message)
     converted = _converted(message, root)
-    if not _VERSION.search(converted[: root.body_start + 200]):
-        converted = b"MIME-Version: 1.0\r\n" + converted
+    converted = with_version(converted, message[: root.body_start])
     if not converted.isascii():
         raise NotConvertible("there are octets over 127 outside of the bodies")
     return converted
@@ -37,29 +29,11 @@ def _converted(message: bytes, part: Part) -> bytes:
     header = message[part.header_start : part.body_start]
     if message[part.header_start : part.body_end].isascii():
         return message[part.header_start : part.body_end]
-    found = _ENCODING.search(header)
-    encoding = found[1].strip().lower() if found else b"7bit"
-    if encoding not in _IDENTITIES:
+    if encoding_of(header) not in IDENTITIES:
         raise NotConvertible("a part isn't encoded as it says")
     if part.children:
-        return _with_encoding(header, b"7bit") + _inside(message, part)
+        return with_encoding(header, b"7bit") + inside(message, part, _converted)
     body = message[part.body_start : part.body_end]
     if part.media_type.startswith("text/"):
-        return _with_encoding(header, b"quoted-printable") + binascii.b2a_qp(body)
-    return _with_encoding(header, b"base64") + base64.encodebytes(body).replace(b"\n", b"\r\n")
-
-
-def _inside(message: bytes, part: Part) -> bytes:
-    """The children, and what stands between them, which stays as it is."""
-    pieces, at = [], part.body_start
-    for child in part.children:
-        pieces += [message[at : child.header_start], _converted(message, child)]
-        at = child.body_end
-    return b"".join([*pieces, message[at : part.body_end]])
-
-
-def _with_encoding(header: bytes, encoding: bytes) -> bytes:
-    field = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
-    if _ENCODING.search(header):
-        return _ENCODING.sub(lambda found: field, header)
-    return field + header
+        return with_encoding(header, b"quoted-printable") + binascii.b2a_qp(body)
+    return in_base64(header, body)
