@@ -81,6 +81,25 @@ async def test_what_was_removed_comes_as_ranges(store: StoreClient, database: Da
     assert changes_of(columns).expunged == [2, 3, 5]
 
 
+async def test_whoever_changes_flags_is_told_what_others_have_changed(
+    store: StoreClient, database: Database, account: Any
+) -> None:
+    await fill(store, database, account)
+    seen = (await store.columns(account.id, account.inbox.id)).mailbox.highest_modseq
+    await store.expunge(account.id, account.inbox.id, wire.Expunge(uids=[3], force=True))
+    add = wire.StoreFlags(uids=[4], operation="add", flags=["\\Flagged"], seen=seen)
+    stored = await store.store_flags(account.id, account.inbox.id, add)
+    assert stored.changes == await store.columns(account.id, account.inbox.id, seen)
+    assert stored.changes is not None
+    assert stored.changes.mailbox.highest_modseq == stored.modseq
+    again = msgspec.structs.replace(add, seen=stored.modseq)
+    stored = await store.store_flags(account.id, account.inbox.id, again)
+    assert stored.changes is not None
+    assert (len(stored.changes), stored.changes.expunged) == (0, [])
+    asks_nothing = msgspec.structs.replace(add, seen=None)
+    assert (await store.store_flags(account.id, account.inbox.id, asks_nothing)).changes is None
+
+
 async def test_frontends_of_the_release_before_get_lists(
     postroom: RunningPostroom, store: StoreClient, database: Database, account: Any
 ) -> None:

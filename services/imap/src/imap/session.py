@@ -17,7 +17,8 @@ from mail_proto.imap.errors import Refused
 from mail_proto.imap.rights import RIGHTS, WRITING
 from mail_proto.imap.states import State
 from mail_proto.imap.view import View
-from mail_runtime.contracts.store import Mailbox, Principal
+from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.store import FlagsStored, Mailbox, Principal, StoreFlags
 from mail_runtime.contracts.store.sharing import is_elsewhere
 from mail_runtime.store_client import StoreClient
 
@@ -149,6 +150,22 @@ class Session:
         # Before the request: what changes during it sets the event again.
         self.watch.changed.clear()
         await self.selected.shared.refresh()
+
+    async def store_flags(self, change: StoreFlags) -> FlagsStored:
+        """In the selected mailbox; the view is up to date then. Raises NotFound, NotPermitted, Refused, Unavailable."""
+        assert self.selected is not None, "checked by states.check_allowed"
+        shared, before = self.selected.shared, self.selected.view.columns.modseq
+        self.watch.changed.clear()
+        try:
+            with self.watch.making() as made:
+                stored = await shared.store_flags(change)
+                # Of another's mailbox news are that rights have changed, at the same modseq.
+                if self.watch.owner_id is None and stored.modseq > before:
+                    made.add(stored.modseq)
+        except StoreError:
+            self.watch.changed.set()
+            raise
+        return stored
 
     def unselect(self) -> None:
         if self.selected is not None:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from imap.objects import KnownObjects
 from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import NotFound, NotPermitted
-from mail_runtime.contracts.store import Columns, Mailbox
+from mail_runtime.contracts.store import Columns, FlagsStored, Mailbox, StoreFlags
 from mail_runtime.contracts.store.columns import Table
 from mail_runtime.contracts.store.uids import joined
 from mail_runtime.store_client import StoreClient
@@ -64,6 +66,20 @@ class SharedMailbox:
             since = 0 if self._columns is None else self._columns.modseq
             self._take(await self._store.columns(self._account_id, self._mailbox_id, since))
             self._answered = answers
+
+    async def store_flags(self, change: StoreFlags) -> FlagsStored:
+        """Change flags; what changed up to then is known after it. Raises NotFound, NotPermitted, Refused, Unavailable.
+
+        Nobody reads the mailbox meanwhile, so that the answer is what comes next.
+        """
+        async with self._reading:
+            wanted = msgspec.structs.replace(change, seen=max(1, self.columns.modseq))
+            stored = await self._store.store_flags(self._account_id, self._mailbox_id, wanted)
+            if stored.changes is not None:
+                self._take(stored.changes)
+        if stored.changes is None:  # another's mailbox, or a store of the release before
+            await self.refresh()
+        return stored
 
     def _take(self, columns: Columns) -> None:
         rows, modseq = _rows(columns), columns.mailbox.highest_modseq

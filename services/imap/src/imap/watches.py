@@ -14,11 +14,12 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from mail_runtime.bus import Bus, BusUnavailable, Msg
-from mail_runtime.contracts.subjects import AccountChanged, account_subject, mailbox_subject
+from mail_runtime.contracts.subjects import AccountChanged, MailboxChanged, account_subject, mailbox_subject
 
 log = structlog.get_logger()
 
 
+MAX_UNHEARD: Final = 100
 # Why a session ends, by what happened to its account.
 _ENDS: Final = {
     "password": "the password was changed; log in again",
@@ -32,7 +33,7 @@ class Watch:
 
     `owner_id`: whose mailbox it watches, if it is another's. `followed`: owners whose subscription it may have made.
     `hears_all`: it wants to know of all mailboxes, and of those of the owners `listened` to; `others_changed` says that
-    there is something to know.
+    there is something to know. A session isn't told of what it has changed itself while it was `making` the change.
     """
 
     def __init__(self, kick: Callable[[str], None] | None = None) -> None:
@@ -43,6 +44,33 @@ class Watch:
         self.hears_all = self.others_changed = False
         self.changed = asyncio.Event()
         self.kick = kick
+        # Modseqs that the session has made, and is yet to be notified of; those that it is notified of meanwhile.
+        self._made: set[int] = set()
+        self._heard: list[int] | None = None
+
+    def notified(self, modseq: int) -> None:
+        """The mailbox is at `modseq`."""
+        if self._heard is not None:
+            self._heard.append(modseq)
+        elif modseq in self._made:
+            self._made.discard(modseq)
+        else:
+            self.changed.set()
+
+    @contextmanager
+    def making(self) -> Iterator[set[int]]:
+        """While the session changes its mailbox: add the modseq that it makes, once everything up to it is known."""
+        if len(self._made) > MAX_UNHEARD:
+            self._made.clear()  # those notifications are lost; the others are only looked into in vain
+        self._heard = []
+        made: set[int] = set()
+        try:
+            yield made
+        finally:
+            self._made |= made
+            heard, self._heard = self._heard, None
+            for modseq in heard:
+                self.notified(modseq)
 
 
 class _Account:
@@ -138,13 +166,14 @@ class Watches:
         try:
             _, account_text, mailbox_text = message.subject.split(".")
             account_id, mailbox_id = UUID(account_text), UUID(mailbox_text)
-        except ValueError:
+            modseq = msgspec.msgpack.decode(message.data, type=MailboxChanged).modseq
+        except (ValueError, msgspec.MsgspecError):
             log.warning("odd_subject", subject=message.subject)
             return
         account = self._accounts.get(account_id)
         for watch in (*account.watches, *account.guests) if account else ():
             if watch.mailbox_id == mailbox_id:
-                watch.changed.set()
+                watch.notified(modseq)
             elif watch.hears_all:
                 watch.others_changed = True
                 watch.changed.set()

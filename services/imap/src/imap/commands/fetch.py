@@ -177,9 +177,8 @@ class _Fetching:
         if not unseen:
             return list(batch)
         change = StoreFlags(uids=compact(unseen), operation="add", flags=["\\Seen"])
-        view, mailbox_id = self._selected.view, self._selected.mailbox.id
-        await self._session.store.store_flags(self._session.account_id, mailbox_id, change)
-        await self._session.refresh()
+        view = self._selected.view
+        await self._session.store_flags(change)
         view.hush(unseen)  # their flags are told right here
         self._newly_seen.update(unseen)
         return [view.message(message.uid) for message in batch]

@@ -26,8 +26,7 @@ async def store_flags(session: Session, command: StoreFlags) -> Done:
         flags=list(command.flags),
         unchanged_since=command.unchanged_since,
     )
-    stored = await session.store.store_flags(session.account_id, selected.mailbox.id, change)
-    await session.refresh()
+    stored = await session.store_flags(change)
     refused = set(stored.modified)
     if command.silent:
         expected = _Expected(command)

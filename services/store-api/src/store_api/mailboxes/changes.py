@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Changes, Columns
@@ -109,15 +110,22 @@ async def _columns(
 async def _read(
     database: Database, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
 ) -> Columns:
+    async with database.transaction() as connection:
+        return await read_columns(connection, account_id, mailbox_id, since, with_objects=with_objects)
+
+
+async def read_columns(
+    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
+) -> Columns:
+    """Of a mailbox of the account's own, as the transaction sees it. Raises NotFound."""
     values = {"account_id": account_id, "mailbox_id": mailbox_id}
     objects = _OBJECTS if with_objects else "CAST(NULL AS bytea) AS objects"
-    async with database.transaction() as connection:
-        row: Any = None
-        if since > 0:
-            row = (await run(connection, _SINCE.format(objects=objects), **values, since=since)).one_or_none()
-        is_whole = since <= 0 or (row is not None and row.is_too_old)
-        if is_whole:
-            row = (await run(connection, _WHOLE.format(objects=objects), **values)).one_or_none()
+    row: Any = None
+    if since > 0:
+        row = (await run(connection, _SINCE.format(objects=objects), **values, since=since)).one_or_none()
+    is_whole = since <= 0 or (row is not None and row.is_too_old)
+    if is_whole:
+        row = (await run(connection, _WHOLE.format(objects=objects), **values)).one_or_none()
     if row is None:
         raise NotFound("there is no such mailbox")
     flag_sets, flags = _numbered(row.flags)

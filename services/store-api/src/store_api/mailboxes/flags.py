@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotPermitted, Refused
 from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
 from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
+from store_api.mailboxes.changes import read_columns
 from store_api.mailboxes.changing import changing
 from store_api.mailboxes.reaching import hold
 from store_api.mailboxes.rights import ALL_RIGHTS, CHANGING, MAY_CHANGE, Right, changeable
@@ -101,7 +103,11 @@ async def store_flags(
         stored = await store_flags_locked(connection, held.owner_id, held.mailbox, change, held.rights)
         if stored.modseq != held.mailbox.highest_modseq:
             changed.note(held.owner_id, mailbox_id, stored.modseq)
-    return stored
+        if change.seen is None or held.owner_id != account_id:
+            return stored
+        # Nobody else changes the mailbox before the transaction ends.
+        changes = await read_columns(connection, account_id, mailbox_id, change.seen)
+        return msgspec.structs.replace(stored, changes=changes)
 
 
 async def store_flags_locked(

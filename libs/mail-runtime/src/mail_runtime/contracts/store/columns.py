@@ -39,6 +39,18 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.words) // (8 * WORDS)
 
 
+class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
+    """`modified` are uids refused because of `unchanged_since`.
+
+    `changes`: what changed after `StoreFlags.seen`, by others too; None: it wasn't asked for, or has to be asked for
+    by itself.
+    """
+
+    modseq: int
+    modified: list[int] = []
+    changes: Columns | None = None
+
+
 def _native(kind: str, octets: bytes) -> memoryview:
     """Words in network order as numbers of this machine."""
     words = array(kind)

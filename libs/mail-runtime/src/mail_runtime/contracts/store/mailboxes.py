@@ -98,19 +98,16 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
-    """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3)."""
+    """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3).
+
+    `seen`: the modseq up to which the frontend knows the mailbox; what changed since comes with the answer.
+    """
 
     uids: UidSet
     operation: Literal["add", "remove", "replace"]
     flags: list[str]
     unchanged_since: int | None = None
-
-
-class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
-    """`modified` are uids refused because of `unchanged_since`."""
-
-    modseq: int
-    modified: list[int] = []
+    seen: int | None = None
 
 
 class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):
