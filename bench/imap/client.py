@@ -51,13 +51,18 @@ class Client:
                     assert last.startswith(b"a OK"), last
                     return tail
 
-    def wait_for(self, octets: bytes) -> None:
-        """Until the server has said this."""
+    def start_idling(self) -> None:
+        """IDLE, until `abort`."""
+        self._socket.sendall(b"a IDLE\r\n")
         found = b""
-        while octets not in found:
+        while not found.endswith(b"\r\n"):
             piece = self._socket.recv(RECEIVE_OCTETS)
             assert piece, "the server closed the connection"
             found += piece
+        self._buffer = bytearray()
+
+    def abort(self) -> None:
+        self._socket.close()
 
     def close(self) -> None:
         self.do("LOGOUT")

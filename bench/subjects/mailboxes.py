@@ -50,7 +50,7 @@ async def measure(stack: Stack) -> list[Figure]:
     """
     account = await stack.make_account()
     inbox, archive = account.mailboxes["INBOX"], account.mailboxes["Archive"]
-    await _fill(stack, account, inbox)
+    await fill(stack, account, inbox)
     figures = [
         await _figure(stack, "whole mailbox of 100,000 as columns", 60, lambda n: _columns(stack, account, inbox)),
         await _figure(
@@ -108,7 +108,8 @@ async def _figure(stack: Stack, subject: str, goal: float | None, call: Callable
     )
 
 
-async def _fill(stack: Stack, account: Account, mailbox_id: UUID) -> None:
+async def fill(stack: Stack, account: Account, mailbox_id: UUID) -> None:
+    """100,000 messages, which are nowhere but in the database."""
     connection = await asyncpg.connect(stack.postroom.database_url)
     try:
         arguments = ((MESSAGES,), (), (account.id, mailbox_id), (account.id, mailbox_id, MESSAGES), (), ())
