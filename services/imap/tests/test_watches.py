@@ -41,9 +41,13 @@ def test_others_changes_are_news(watch: Watch) -> None:
 
 
 def test_what_fails_hides_nothing(watch: Watch) -> None:
-    with pytest.raises(RuntimeError), watch.making():
-        watch.notified(5)
-        raise RuntimeError
+    def fails() -> None:
+        with watch.making():
+            watch.notified(5)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert watch.changed.is_set()
 
 
