@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -98,14 +99,15 @@ class SharedMailbox:
 def _rows(columns: Columns) -> Rows:
     table = Table.of(columns)
     highs, lows = table.blob_halves
+    # Arrays of the kind that is kept: no number becomes an object.
     return Rows(
-        table.uids.tolist(),
-        table.modseqs.tolist(),
-        table.internal_dates.tolist(),
-        table.octets.tolist(),
-        highs.tolist(),
-        lows.tolist(),
-        table.flags.tolist(),
+        array("I", table.uids),
+        array("Q", table.modseqs.tobytes()),
+        array("q", table.internal_dates.tobytes()),
+        array("Q", table.octets.tobytes()),
+        array("Q", highs.tobytes()),
+        array("Q", lows.tobytes()),
+        table.flags,
         columns.flag_sets,
     )
 

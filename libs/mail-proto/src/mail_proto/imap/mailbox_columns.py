@@ -27,7 +27,10 @@ MAX_UNUSED_SETS: Final = 1_000
 
 
 class Rows(NamedTuple):
-    """Messages as columns of the same length, ascending by uid. `flags`: of each its place in `flag_sets`."""
+    """Messages as columns of the same length, ascending by uid. `flags`: of each its place in `flag_sets`.
+
+    Arrays of the kinds that `MailboxColumns` has are taken in without a look at each number.
+    """
 
     uids: Sequence[int]
     modseqs: Sequence[int]
@@ -192,7 +195,8 @@ class MailboxColumns:
         self._octets.extend(rows.octets)
         self._highs.extend(rows.blob_highs)
         self._lows.extend(rows.blob_lows)
-        self._flags.extend([numbers[number] for number in rows.flags])
+        is_as_here = numbers == list(range(len(numbers)))  # as a rule, of a whole mailbox
+        self._flags.extend(rows.flags if is_as_here else [numbers[number] for number in rows.flags])
 
     def _known(self, flag_sets: Sequence[Sequence[str]]) -> list[int]:
         """Our numbers of these sets; the same flags in another order are the same set."""
