@@ -89,13 +89,17 @@ class Screen:
 
     def __init__(self, policy: Policy) -> None:
         self._policy, self._settings = policy, policy.settings
+        # Of whom, and whether it is trusted: asked at each command, and another only after XCLIENT.
+        self._trust: tuple[str, bool] | None = None
         self._counted: str | None = None
         self._name: asyncio.Task[ReverseName] | None = None
         self._listed: asyncio.Task[str | None] | None = None
         self._recipients = 0
 
     def _is_spared(self, visitor: Visitor) -> bool:
-        return visitor.listener.lmtp or self._policy.trusts(visitor.address)
+        if self._trust is None or self._trust[0] != visitor.address:
+            self._trust = visitor.address, self._policy.trusts(visitor.address)
+        return visitor.listener.lmtp or self._trust[1]
 
     def _is_mx(self, visitor: Visitor) -> bool:
         return not visitor.listener.submission and not self._is_spared(visitor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from mail_runtime.settings import SettingsError, setting
@@ -79,7 +80,7 @@ class PolicySettings:
         if self.dns_server and not self.dns_server.rpartition(":")[2].isdigit():
             raise SettingsError("POSTROOM_DNS_SERVER: write address:port")
 
-    @property
+    @cached_property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         if self.trusted_networks.lower() == "none":
             return ()
