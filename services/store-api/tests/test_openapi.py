@@ -6,7 +6,10 @@ domain's admin, of an account, and with none that count.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +21,7 @@ import hypothesis
 import pytest
 import requests
 import schemathesis
+from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, strategies
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -232,3 +236,38 @@ def test_documented_query_parameters_are_those_that_are_known() -> None:
         if (names := sorted(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"))
     )
     assert known == documented
+
+
+async def test_the_document_is_made_once_and_not_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_by = []
+    make = FastAPI.openapi
+
+    def watched(app: FastAPI) -> dict[str, Any]:
+        made_by.append(threading.current_thread())
+        return make(app)
+
+    monkeypatch.setattr(FastAPI, "openapi", watched)
+    app = Described(title="x", version="1")
+    app.include_router(routes.router)
+    answers = await asyncio.gather(*(answered(app, "/openapi.json") for _ in range(3)))
+    assert answers[0] == answers[1] == answers[2]
+    operation = json.loads(answers[0])["paths"]["/v1/accounts/{address}/mailboxes"]["get"]
+    assert "application/problem+json" in operation["responses"]["404"]["content"]
+    assert len(made_by) == 1
+    assert made_by[0] is not threading.current_thread()
+
+
+async def answered(app: Described, path: str) -> bytes:
+    """The body of an answer to a GET."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "http_version": "1.1"}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    return b"".join(message.get("body", b"") for message in sent)

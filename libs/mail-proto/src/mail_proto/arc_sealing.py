@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mail_proto.authentication.arc import MAX_INSTANCES
+from mail_proto.authentication.content import relaxed_field
 from mail_proto.authentication.results import authserv_of
-from mail_proto.dkim import Reading, Signer, Unsigned, relaxed_field, signature_field
+from mail_proto.dkim import Reading, Signer, Unsigned, signature_field
 from mail_proto.message.headers import lines, unfold
 
 ChainState = Literal["none", "pass", "fail"]
@@ -85,8 +86,8 @@ def seal(chain: Chain, signer: Signer, message_signature_field: bytes, now_s: in
     )
     head = signature_field(b"ARC-Seal", tags)
     covered = (*chain.earlier, chain.results_field.removesuffix(b"\r\n"), message_signature_field.removesuffix(b"\r\n"))
-    return Unsigned(head, _relaxed(covered) + relaxed_field(head))
+    return Unsigned(head, _relaxed(covered) + relaxed_field(head).removesuffix(b"\r\n"))
 
 
 def _relaxed(fields: Sequence[bytes]) -> bytes:
-    return b"".join(relaxed_field(field) + b"\r\n" for field in fields)
+    return b"".join(relaxed_field(field) for field in fields)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mail_proto.authentication.content import relaxed_field, relaxed_lines
 from mail_proto.message.headers import lines
 from mail_proto.smtp.client_data import crlf_ended
 
@@ -31,8 +31,6 @@ OVERSIGNED_FIELDS: Final = frozenset({b"from", b"subject", b"date", b"to", b"cc"
 
 # Octets of a line of ours that folds; RFC 5322 §2.1.1 wants 78.
 _LINE_OCTETS: Final = 72
-_WSP: Final = re.compile(rb"[ \t]+")
-_TRAILING_WSP: Final = re.compile(rb"[ \t]+(?=\r\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class Reading:
         if not any(name == b"from" for name, _ in fields):
             return []
         names = _names(fields)
-        header = b"".join(relaxed_field(field) + b"\r\n" for field in _chosen(fields, names))
+        header = b"".join(relaxed_field(field) for field in _chosen(fields, names))
         body_hash = base64.b64encode(self._body.digest())
         return [_unsigned(b"DKIM-Signature", _tags(signer, now_s), names, header, body_hash) for signer in signers]
 
@@ -128,7 +126,7 @@ class Reading:
         if not any(found == b"from" for found, _ in fields):
             return None
         names = [*_names(fields), *(found for found, _ in fields if found == b"dkim-signature")]
-        header = b"".join(relaxed_field(field) + b"\r\n" for field in _chosen(fields, names))
+        header = b"".join(relaxed_field(field) for field in _chosen(fields, names))
         body_hash = base64.b64encode(self._body.digest())
         return _unsigned(name, (first_tags, second_tags), names, header, body_hash)
 
@@ -146,7 +144,7 @@ class _BodyHash:
     def feed(self, whole: bytes) -> None:
         if not whole:
             return
-        canonical = _TRAILING_WSP.sub(b"", _WSP.sub(b" ", whole))
+        canonical = relaxed_lines(whole)
         end = len(canonical)
         while end >= 4 and canonical[end - 4 : end] == b"\r\n\r\n":
             end -= 2
@@ -175,7 +173,7 @@ def signature_field(name: bytes, tags: Sequence[str]) -> bytes:
 def _unsigned(name: bytes, tags: Sequence[str], names: Sequence[bytes], header: bytes, body_hash: bytes) -> Unsigned:
     signed = f"h={_folded_names(names).decode()};", f"bh={body_hash.decode()};"
     head = signature_field(name, [*tags, *signed])
-    return Unsigned(head, header + relaxed_field(head))
+    return Unsigned(head, header + relaxed_field(head).removesuffix(b"\r\n"))
 
 
 def _fields(header: bytes) -> list[tuple[bytes, bytes]]:
@@ -202,12 +200,6 @@ def _chosen(fields: Sequence[tuple[bytes, bytes]], names: Sequence[bytes]) -> li
     for name, raw in fields:
         left.setdefault(name, []).append(raw)
     return [left[name].pop() for name in names if left.get(name)]
-
-
-def relaxed_field(raw: bytes) -> bytes:
-    """A field as it is signed, without CRLF at its end (RFC 6376 §3.4.2)."""
-    name, _, value = raw.partition(b":")
-    return name.strip(b" \t").lower() + b":" + _WSP.sub(b" ", value.replace(b"\r\n", b"")).strip(b" \t")
 
 
 def _folded_names(names: Sequence[bytes]) -> bytes:

@@ -45,9 +45,13 @@ def simple_body(body: bytes) -> bytes:
 
 def relaxed_body(body: bytes) -> bytes:
     """§3.4.4: white space runs as one SP, none at the ends of lines, no empty lines at the end."""
-    body = _WSP.sub(b" ", body).replace(b" \r\n", b"\r\n")
-    body = _without_empty_lines(body.removesuffix(b" "))
+    body = _without_empty_lines(relaxed_lines(body).removesuffix(b" "))
     return body + b"\r\n" if body else b""
+
+
+def relaxed_lines(whole: bytes) -> bytes:
+    """§3.4.4 without its last step: white space runs as one SP, none before CRLF. `whole` are whole lines."""
+    return _WSP.sub(b" ", whole).replace(b" \r\n", b"\r\n")
 
 
 def _without_empty_lines(body: bytes) -> bytes:

@@ -5,12 +5,15 @@ One place, so that no route can forget to document an answer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
+from starlette.types import Receive, Scope, Send
 
 from store_api.api.problems import KINDS, Refusal, example
 
@@ -57,17 +60,30 @@ def _document(path: str, method: str, operation: dict[str, Any]) -> None:
 class Described(FastAPI):
     """An application whose document names every answer."""
 
+    _whole_document: dict[str, Any] | None = None
+
+    def __init__(self, **options: Any) -> None:
+        self._making = Lock()
+        super().__init__(**options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Making the document takes a second: a thread does, while the loop answers others."""
+        if self._whole_document is None and scope["type"] == "http" and scope["path"] == self.openapi_url:
+            await asyncio.to_thread(self.openapi)
+        await super().__call__(scope, receive, send)
+
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            document = super().openapi()
-            for path, item in document["paths"].items():
-                for method, operation in item.items():
-                    if method in _METHODS:
-                        _document(path, method, operation)
-            for unused in ("HTTPValidationError", "ValidationError"):
-                document["components"]["schemas"].pop(unused, None)
-        assert self.openapi_schema is not None
-        return self.openapi_schema
+        with self._making:
+            if self._whole_document is None:
+                document = super().openapi()
+                for path, item in document["paths"].items():
+                    for method, operation in item.items():
+                        if method in _METHODS:
+                            _document(path, method, operation)
+                for unused in ("HTTPValidationError", "ValidationError"):
+                    document.get("components", {}).get("schemas", {}).pop(unused, None)
+                self._whole_document = document
+            return self._whole_document
 
     def query_names(self) -> dict[Any, frozenset[str]]:
         """Names of the query parameters of each endpoint; without the document, which takes a while to make."""
