@@ -24,7 +24,7 @@ from store_api.mailboxes.rights import Right
 from store_api.search import sort, threads
 from store_api.search.compile import Compiler, clues_of, needs_index
 from store_api.search.evaluate import Message, matches
-from store_api.search.keys import Keys, read_keys
+from store_api.search.keys import read_keys
 from store_api.search.parsing import parse
 from store_api.search.vocabulary import find_words
 
@@ -238,13 +238,9 @@ async def search(
         uids, modseq = await find_uids(database, blobs, account_id, mailbox_id, wanted.key)
     if wanted.thread is not None:
         keys = await read_keys(database, account_id, mailbox_id, uids, threads.COLUMNS)
-        members, depths = await asyncio.to_thread(_threaded, keys, wanted.thread)
+        members, depths = await asyncio.to_thread(threads.forest, keys, wanted.thread)
         return wire.Found(uids=wire.pack_numbers(members), modseq=modseq, depths=wire.pack_numbers(depths))
     if wanted.sort:
         keys = await read_keys(database, account_id, mailbox_id, uids, sort.columns(wanted.sort))
         uids = await asyncio.to_thread(sort.sorted_uids, keys, wanted.sort)
     return wire.Found(uids=wire.pack_numbers(uids), modseq=modseq)
-
-
-def _threaded(keys: Keys, algorithm: wire.ThreadAlgorithm) -> tuple[list[int], list[int]]:
-    return threads.flattened(threads.ALGORITHMS[algorithm](threads.threaded(keys)))

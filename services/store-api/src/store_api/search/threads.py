@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
+from mail_runtime.contracts.store.search import ThreadAlgorithm
 from store_api.search.keys import Keys
 
 COLUMNS: Final = ("base_subject", "is_reply", "sent_date", "message_id", "refs")
@@ -60,6 +63,8 @@ class Node:
         return False
 
     def sort_children(self) -> None:
+        if len(self.children) < 2:  # most nodes
+            return
         self.children = dict.fromkeys(sorted(self.children, key=lambda child: child.order))
 
     @property
@@ -138,6 +143,8 @@ def _walk(roots: Iterable[Node]) -> Iterator[Node]:
 def _pruned(roots: list[Node]) -> list[Node]:
     """Step 3: without dummies, but for those that hold several threads together."""
     for node in reversed(list(_walk(roots))):  # children first
+        if not node.children:
+            continue
         node.children = {kept: None for child in node.children for kept in _spliced(child)}
         for child in node.children:
             child.parent = node
@@ -210,10 +217,31 @@ def _sort_siblings(roots: Iterable[Node]) -> None:
         node.sort_children()
 
 
-ALGORITHMS: Final[dict[str, Callable[[Sequence[Threaded]], list[Node]]]] = {
+_ALGORITHMS: Final[dict[str, Callable[[Sequence[Threaded]], list[Node]]]] = {
     "orderedsubject": ordered_subject,
     "references": references,
 }
+
+
+def forest(messages: Keys, algorithm: ThreadAlgorithm) -> tuple[list[int], list[int]]:
+    """What `flattened` gives of messages with the values of COLUMNS."""
+    with _collecting_later():
+        return flattened(_ALGORITHMS[algorithm](threaded(messages)))
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """The collector of cycles looks at all the new nodes again and again and finds none to free: half of the time.
+
+    Several threads may be in it: it is the first one that sees it enabled that enables it again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def flattened(roots: Sequence[Node]) -> tuple[list[int], list[int]]:
