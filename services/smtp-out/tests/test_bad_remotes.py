@@ -297,6 +297,15 @@ async def test_dns_that_lies(zone: str, result: str, status: str, words: str) ->
     assert words in outcome.reply
 
 
+async def test_dns_that_never_answers() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        DNS["silent"] = "127.0.0.1:{1}".format(*silent.getsockname())
+        (outcome,) = await send(1, zone="silent")
+    assert (outcome.result, outcome.status) == ("deferred", "4.4.3")
+    assert outcome.reply == "no answer from DNS about there.test"
+
+
 async def test_a_host_that_can_be_asked_counts_more_than_one_that_cant_exist() -> None:
     (outcome,) = await send(1, zone=TWO_HOSTS)
     assert (outcome.result, outcome.status) == ("deferred", "4.4.3")
