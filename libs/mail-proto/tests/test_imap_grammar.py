@@ -73,6 +73,7 @@ def test_a_literal_that_is_too_large() -> None:
     assert events(Framing(10), b"a APPEND x {11}\r\n") == [LiteralRefused(b"a", is_append=True)]
     found = events(Framing(10), b"a APPEND x {11+}\r\n" + b"y" * 11 + b" rest\r\nb NOOP\r\n")
     assert found == [LiteralRefused(b"a", is_append=True), Line(b"b NOOP")]
+    assert events(Framing(10), b"a UID REPLACE 4 x {11}\r\n") == [LiteralRefused(b"a", is_append=True)]
     assert events(Framing(10), b"a LOGIN {99999999}\r\n") == [LiteralRefused(b"a", is_append=False)]
     assert events(Framing(10), b"a\xdb LOGIN {99999999}\r\n") == [LiteralRefused(b"*", is_append=False)]
 
@@ -150,6 +151,8 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b"a SEARCH RETURN (UPDATE (UID BODY[])) ALL", c.Search(
             Everything(), by_uid=False, results=frozenset({"UPDATE"}),
             fetched=(Attribute("UID"), Section(b"BODY[]", sets_seen=False)))),
+        (b"a UID REPLACE 4 Drafts (\\Seen) {1+}\r\nx", c.Replace(
+            SequenceSet(((4, 4),)), "Drafts", c.NewMessage(("\\Seen",), None, b"x"), by_uid=True)),
         (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
             Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
         (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
@@ -176,6 +179,8 @@ def test_commands(line: bytes, command: c.Command) -> None:
         b"a NOTIFY", b"a NOTIFY SET", b"a NOTIFY SET (selected (MessageNew))", b"a NOTIFY SET (personal (FlagChange))",
         b"a NOTIFY SET (personal (MessageNew (UID) MessageExpunge))", b"a NOTIFY SET (selected (MailboxName))",
         b"a NOTIFY SET (selected NONE) (selected-delayed NONE)", b"a NOTIFY SET (subtree-one x NONE)",
+        b"a REPLACE 1:2 x {1+}\r\nx", b"a REPLACE 1,2 x {1+}\r\nx", b"a REPLACE $ x {1+}\r\nx",
+        b"a REPLACE 1 {1+}\r\nx", b"a REPLACE 1 x {1+}\r\nx {1+}\r\ny",
         b"a ESEARCH IN () ALL", b"a ESEARCH IN (selected-delayed) ALL", b"a ESEARCH IN (mailboxes ()) ALL",
         b"a ESEARCH IN (personal) RETURN (SAVE) ALL", b"a ESEARCH IN (personal) RETURN (UPDATE) ALL",
         b"a ESEARCH IN (selected (x)) ALL", b"a CANCELUPDATE",

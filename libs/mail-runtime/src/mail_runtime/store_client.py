@@ -235,6 +235,23 @@ class StoreClient:
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/message-sets" + ("?elsewhere=1" if elsewhere else "")
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=list[wire.Appended])
 
+    async def replace(
+        self,
+        account_id: UUID,
+        mailbox_id: UUID,
+        uid: int,
+        target_id: UUID,
+        header: wire.AppendHeader,
+        message: bytes,
+    ) -> wire.Replaced:
+        """Store a message in the target and remove another, both or neither; returns after commit.
+
+        Raises NotFound: a mailbox. Conflict: the other message is gone already. NotPermitted, TooLarge, OverQuota.
+        """
+        body = framing.pack_envelope(_encode(header), message)
+        path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/replace?uid={uid}&target={target_id}"
+        return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Replaced)
+
     async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
         """Uids that are gone are ignored. Raises NotFound: the mailbox. Refused: a bad flag."""
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"

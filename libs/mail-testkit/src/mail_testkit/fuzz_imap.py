@@ -40,7 +40,9 @@ WORDS: Final = (
     b"*", b"4294967296", b"\xff\xfe", b"&Jjo!", b"a LOGIN x yy\r\nb SELECT INBOX\r\n", b"a IDLE\r\n", b"DONE\r\n",
     b"x AUTHENTICATE PLAIN\r\n", b"e ENABLE IMAP4rev2 QRESYNC\r\n", b"{99999999999}\r\n",
 )  # fmt: skip
-SELECTED: Final = c.Fetch | c.StoreFlags | c.Copy | c.Search | c.Sort | c.Thread | c.Expunge | c.CancelUpdate
+SELECTED: Final = (
+    c.Fetch | c.StoreFlags | c.Copy | c.Search | c.Sort | c.Thread | c.Expunge | c.CancelUpdate | c.Replace
+)
 
 
 def seeds() -> list[bytes]:

@@ -60,6 +60,7 @@ _COMMANDS: Final[dict[type[c.Command], Callable[[Session, Any], Awaitable[Done]]
     c.OnMailbox: mailboxes.on_mailbox,
     c.Rename: mailboxes.rename,
     c.Append: append.append,
+    c.Replace: append.replace,
     c.Expunge: messages.expunge,
     c.StoreFlags: store.store_flags,
     c.Copy: messages.copy,

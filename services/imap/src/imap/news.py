@@ -130,7 +130,7 @@ def _telling(session: Session, command: c.Command, *, at_rest: bool = False) -> 
     group = session.listening.wanted.selected
     events = group.events if group is not None else frozenset()
     waits = at_rest and group is not None and group.mailboxes.kind == "SELECTED-DELAYED"
-    removes = isinstance(command, c.Expunge) or (isinstance(command, c.Copy) and command.move)
+    removes = isinstance(command, c.Expunge | c.Replace) or (isinstance(command, c.Copy) and command.move)
     changes = "FLAGCHANGE" in events
     return replace(
         telling,

@@ -41,6 +41,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
     "THREAD=ORDEREDSUBJECT": ("RFC 5256", "threads by subject"),
     "THREAD=REFERENCES": ("RFC 5256", "threads by who answered whom"),
     "MULTIAPPEND": ("RFC 3502", "several messages, all or none"),
+    "REPLACE": ("RFC 8508", "a new message instead of another, at once"),
     "CATENATE": ("RFC 4469", "messages made of parts of others"),
     "BINARY": ("RFC 3516", "parts without their transfer encoding"),
     "CONDSTORE": ("RFC 7162", "modseqs, and STORE on condition"),

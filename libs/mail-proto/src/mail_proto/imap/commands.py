@@ -146,6 +146,16 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """REPLACE (RFC 8508): `message` is one, named by number or uid."""
+
+    message: SequenceSet
+    mailbox: str
+    new: NewMessage
+    by_uid: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Expunge:
     """EXPUNGE; with `uids` UID EXPUNGE (RFC 4315 §2.1)."""
 
@@ -303,6 +313,7 @@ Command = (
     | ListMailboxes
     | Status
     | Append
+    | Replace
     | Expunge
     | Search
     | Sort

@@ -18,7 +18,7 @@ MAX_SKIPPED_OCTETS: Final = 268_435_456
 
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,12})(\+?)\}$")
 _TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+(?= )')
-_APPEND: Final = re.compile(rb"[^ ]+ +APPEND ", re.IGNORECASE)
+_APPEND: Final = re.compile(rb"[^ ]+ +(?:APPEND|(?:UID +)?REPLACE) ", re.IGNORECASE)
 
 
 class FramingLost(Exception):
@@ -51,7 +51,7 @@ Event = Line | ContinuationNeeded | LiteralRefused
 class Framing:
     """Feed it octets, take events; None means that more octets are needed.
 
-    `max_append_octets` bounds the literals of APPEND; raise it once the client has logged in.
+    `max_append_octets` bounds the literals of APPEND and REPLACE; raise it once the client has logged in.
     """
 
     def __init__(self, max_append_octets: int = 0) -> None:

@@ -170,13 +170,13 @@ def _append(cursor: Cursor, name: str) -> c.Command:
     """append = "APPEND" SP mailbox 1*append-message    append-message = append-opts SP append-data    (RFC 4466 §4)"""
     mailbox = cursor.mailbox()
     cursor.space()
-    messages = [_new_message(cursor)]
+    messages = [new_message(cursor)]
     while cursor.skip(b" ") and not cursor.at_end:
-        messages.append(_new_message(cursor))
+        messages.append(new_message(cursor))
     return c.Append(mailbox, tuple(messages))
 
 
-def _new_message(cursor: Cursor) -> c.NewMessage:
+def new_message(cursor: Cursor) -> c.NewMessage:
     """[flag-list SP] [date-time SP] (literal / literal8 / utf8-literal / catenate)
 
     catenate = "CATENATE" SP "(" cat-part *(SP cat-part) ")"    (RFC 4469 §5)

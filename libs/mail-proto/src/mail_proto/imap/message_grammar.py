@@ -10,6 +10,7 @@ from mail_proto.imap.cursor import Cursor
 from mail_proto.imap.errors import Refused, SyntaxFault
 from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items, peeked
 from mail_proto.imap.mailbox_filters import SEARCHED, MailboxFilter, mailbox_filter
+from mail_proto.imap.mailbox_grammar import new_message
 from mail_proto.imap.partial import PartialRange, partial_range
 from mail_proto.imap.search_keys import Everything, SearchKey, SearchParser
 from mail_proto.imap.sort_keys import sort_criteria, thread_algorithm
@@ -180,6 +181,17 @@ def _copy(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     return c.Copy(messages, cursor.mailbox(), by_uid, move=name == "MOVE")
 
 
+def _replace(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
+    """replace = "REPLACE" SP seq-number SP mailbox append-message    (RFC 8508 §5)"""
+    message = cursor.sequence_set()
+    if message.is_saved or len(message.ranges) != 1 or len(set(message.ranges[0])) != 1:
+        raise SyntaxFault("one message is replaced")
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    return c.Replace(message, mailbox, new_message(cursor), by_uid)
+
+
 COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], c.Command]]] = {
     "EXPUNGE": _expunge,
     "SEARCH": _search,
@@ -189,5 +201,6 @@ COMMANDS: Final[dict[str, Callable[[Cursor, str, bool], c.Command]]] = {
     "FETCH": _fetch,
     "STORE": _store,
     "COPY": _copy,
+    "REPLACE": _replace,
     "MOVE": _copy,
 }

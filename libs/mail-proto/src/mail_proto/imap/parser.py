@@ -44,7 +44,7 @@ def parse_command(octets: bytes, *, is_utf8: bool = False) -> tuple[bytes, c.Com
 
 def _arguments(cursor: Cursor, name: str, *, by_uid: bool) -> c.Command:
     if by_uid and name not in message_grammar.COMMANDS:
-        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE and EXPUNGE")
+        raise SyntaxFault("UID goes with FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, REPLACE and EXPUNGE")
     if name in c.SIMPLE:
         return c.Simple(name)
     if name == "EXPUNGE" and not by_uid:

@@ -51,6 +51,7 @@ _ALLOWED: Final[dict[type[c.Command], frozenset[State]]] = {
     c.Status: _AFTER,
     c.Append: _AFTER,
     c.Expunge: _SELECTED,
+    c.Replace: _SELECTED,
     c.Search: _SELECTED,
     c.SearchMailboxes: _AFTER,
     c.CancelUpdate: _SELECTED,

@@ -1,13 +1,13 @@
-"""APPEND (RFC 9051 §6.3.12) of one message or several, all or none (RFC 3502), with their uids (RFC 4315 §3)."""
+"""APPEND (RFC 9051 §6.3.12) of one message or several, all or none (RFC 3502), and REPLACE (RFC 8508)."""
 
 from __future__ import annotations
 
 from imap.commands.catenate import catenate
 from imap.session import Done, Session
 from mail_proto.imap import sequence
-from mail_proto.imap.commands import Append, NewMessage
+from mail_proto.imap.commands import Append, NewMessage, Replace
 from mail_proto.imap.errors import Refused
-from mail_runtime.contracts.errors import NotFound
+from mail_runtime.contracts.errors import Conflict, NotFound
 from mail_runtime.contracts.store import AppendHeader
 
 
@@ -37,6 +37,37 @@ async def append(session: Session, command: Append) -> Done:
         session.selected.own_uids.update(one.uid for one in appended)
     uids = sequence.render(one.uid for one in appended).decode("ascii")
     return Done("appended", f"APPENDUID {appended[0].uid_validity} {uids}")
+
+
+async def replace(session: Session, command: Replace) -> Done:
+    """REPLACE (RFC 8508): APPENDUID comes before EXPUNGE, so that the client can connect the two (§4.3)."""
+    selected = session.writable()
+    uids = selected.view.select(command.message, by_uid=command.by_uid)
+    if not uids or selected.view.is_gone(uids[0]):
+        raise Refused("the message is gone", "EXPUNGEISSUED")
+    try:
+        mailbox = await session.find_mailbox(command.mailbox)
+    except Refused as error:
+        raise Refused(str(error), "TRYCREATE") from error
+    new, limit = command.new, session.shared.settings.max_message_octets
+    octets = await catenate(session, new.parts, limit) if new.parts else new.octets
+    _check(new, octets)
+    header = AppendHeader(flags=list(new.flags), internal_date=new.date)
+    place = (selected.mailbox.id, uids[0])
+    try:
+        replaced = await session.store.replace(session.account_id, *place, mailbox.id, header, octets)
+    except NotFound as error:
+        raise Refused("there is no such mailbox", "TRYCREATE") from error
+    except Conflict as error:
+        session.watch.changed.set()
+        raise Refused("the message is gone", "EXPUNGEISSUED") from error
+    session.watch.changed.set()
+    if mailbox.id == selected.mailbox.id:
+        selected.own_uids.add(replaced.uid)
+    code = f"APPENDUID {replaced.uid_validity} {replaced.uid}"
+    await session.send(f"* OK [{code}] the replacement is there\r\n".encode("ascii"))
+    # RFC 8508 §4.5, RFC 7162 §3.2.7
+    return Done("replaced", f"HIGHESTMODSEQ {replaced.modseq}" if session.enabled.qresync else "")
 
 
 def _check(message: NewMessage, octets: bytes) -> None:

@@ -34,7 +34,8 @@ async def copy(session: Session, command: Copy) -> Done:
     if command.move:
         # RFC 6851 §4.3: before the EXPUNGE responses, so that the client can connect the two.
         await session.send(f"* OK [{code}] moved\r\n".encode("ascii"))
-        return Done("moved")
+        # RFC 7162 §3.2.7: what vanished is told before the OK.
+        return Done("moved", f"HIGHESTMODSEQ {copied.modseq}" if copied.modseq and session.enabled.qresync else "")
     return Done("copied", code)
 
 

@@ -96,7 +96,7 @@ async def append_all(
     if any(len(octets) > max_octets for octets in messages):
         raise TooLarge(f"the message is larger than {max_octets} octets")
     group = [
-        Incoming(octets, (_target(account_id, mailbox_id, header, inserter_id),), key=header.id)
+        Incoming(octets, (target_of(account_id, mailbox_id, header, inserter_id),), key=header.id)
         for header, octets in zip(headers, messages, strict=True)
     ]
     stored = await coalescer.store(group)
@@ -105,7 +105,8 @@ async def append_all(
     return [Appended(uid_validity=one.uid_validity, uid=one.uid) for one in stored]
 
 
-def _target(account_id: UUID, mailbox_id: UUID, header: AppendHeader, inserter_id: UUID | None) -> Target:
+def target_of(account_id: UUID, mailbox_id: UUID, header: AppendHeader, inserter_id: UUID | None) -> Target:
+    """Where a message goes. Raises Refused: a bad flag."""
     flags = tuple(canonical_flags(header.flags))
     if header.internal_date is None:
         return Target(account_id, mailbox_id, flags, inserter_id=inserter_id)

@@ -120,11 +120,13 @@ async def copy_held(
     if not move or is_elsewhere:  # what is moved within an account needs no room
         (await lock_room(connection, [account_id]))[account_id].take(octets, messages)
     await count(connection, account_id, target.id, modseq, messages=messages, unseen=row.unseen, octets=octets)
+    moved = 0
     if move:
         highest = modseq if source.id == target.id else source.highest_modseq
-        owner_id = source_held.owner_id
-        await _remove(connection, owner_id, source.id, highest, source_uids, force=True, restorable=is_elsewhere)
-    return Copied(uid_validity=target.uid_validity, source_uids=source_uids, target_uids=row.target_uids)
+        owner_id, kept = source_held.owner_id, is_elsewhere
+        gone = await _remove(connection, owner_id, source.id, highest, source_uids, force=True, restorable=kept)
+        moved = gone.modseq
+    return Copied(uid_validity=target.uid_validity, source_uids=source_uids, target_uids=row.target_uids, modseq=moved)
 
 
 async def expunge(

@@ -33,6 +33,7 @@ from mail_runtime.contracts.store.mailboxes import (
     Mailbox,
     MailboxIds,
     QuotaUsage,
+    Replaced,
     StoreFlags,
     Subscribe,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "QuotaUsage",
     "RecipientStatus",
     "RelayJob",
+    "Replaced",
     "Resolution",
     "Ret",
     "Retrieve",

@@ -97,6 +97,14 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
 
 
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """REPLACE (RFC 8508): the new message's uid. `modseq`: of the mailbox that the other was removed from."""
+
+    uid_validity: int
+    uid: int
+    modseq: int
+
+
 class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
     """Change flags of messages. `unchanged_since`: leave those with a greater modseq alone (RFC 7162 §3.1.3).
 
@@ -117,11 +125,15 @@ class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """Parallel lists for COPYUID (RFC 4315 §3). Both empty if nothing matched."""
+    """Parallel lists for COPYUID (RFC 4315 §3). Both empty if nothing matched.
+
+    `modseq`: of the source once the messages were moved; 0: they were copied, or by an older store.
+    """
 
     uid_validity: int
     source_uids: list[int]
     target_uids: list[int]
+    modseq: int = 0
 
 
 class Expunge(msgspec.Struct, frozen=True, kw_only=True):

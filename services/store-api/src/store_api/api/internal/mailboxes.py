@@ -14,6 +14,7 @@ from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotat
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, received_message, streamed
 from store_api.blobs.reading import framed, read_range
+from store_api.ingest.replacing import replace_message
 from store_api.ingest.submission import append, append_all, append_elsewhere
 from store_api.mailboxes.annotations import find_annotations, set_annotations
 from store_api.mailboxes.changes import changes, columns
@@ -160,6 +161,16 @@ async def post_messages(
             return packed(await append_elsewhere(*place, headers, messages, max_octets=limit))
         appended = await append_all(store.coalescer, account_id, mailbox_id, headers, messages, max_octets=limit)
     return packed(appended)
+
+
+@router.post("/mailboxes/{mailbox_id}/replace")
+async def post_replacement(
+    store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request, uid: int, target: UUID
+) -> Response:
+    limit = store.settings.max_message_octets
+    async with received_message(request, wire.AppendHeader, limit, store.blobs) as (header, octets):
+        parts = (store.database, store.blobs, store.notifier, account_id)
+        return packed(await replace_message(*parts, (mailbox_id, uid), target, header, octets, max_octets=limit))
 
 
 @router.post("/mailboxes/{mailbox_id}/flags")
