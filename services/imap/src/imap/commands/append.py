@@ -32,8 +32,8 @@ async def append(session: Session, command: Append) -> Done:
             appended = await store.append_all(account_id, mailbox.id, headers, octets, elsewhere=elsewhere)
     except NotFound as error:
         raise Refused("there is no such mailbox", "TRYCREATE") from error
-    session.watch.changed.set()
     if session.selected is not None and session.selected.mailbox.id == mailbox.id:
+        session.watch.changed.set()
         session.selected.own_uids.update(one.uid for one in appended)
     uids = sequence.render(one.uid for one in appended).decode("ascii")
     return Done("appended", f"APPENDUID {appended[0].uid_validity} {uids}")

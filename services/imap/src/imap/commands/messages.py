@@ -30,7 +30,8 @@ async def copy(session: Session, command: Copy) -> Done:
         selected.own_uids.update(copied.target_uids)
     source = sequence.render(copied.source_uids).decode("ascii")
     code = f"COPYUID {copied.uid_validity} {source} {sequence.render(copied.target_uids).decode('ascii')}"
-    session.watch.changed.set()
+    if command.move or target.id == selected.mailbox.id:
+        session.watch.changed.set()
     if command.move:
         # RFC 6851 §4.3: before the EXPUNGE responses, so that the client can connect the two.
         await session.send(f"* OK [{code}] moved\r\n".encode("ascii"))
