@@ -11,7 +11,7 @@ export S3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo migrate test test-fast lint fix bench-smtp bench-store bench-blobs bench-mime \
-	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check images-check kubernetes-check clean
+	bench-pop3 bench-imap bench-relay fuzz secrets up down containers-check images-check containers-chaos kubernetes-check clean
 
 help: ## list what there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -101,6 +101,9 @@ containers-check: $(STAMP) ## build, start, send mail through the containers, st
 
 images-check: $(STAMP) ## build the images; look at size, user, tools, file system, SBOM
 	$(BIN)/python -m tests.containers.images $(ARGS)
+
+containers-chaos: $(STAMP) ## kill, restart, stop and upgrade containers while mail flows: nothing may be lost (ARGS="--only kill")
+	$(BIN)/python -m tests.containers.chaos $(ARGS)
 
 clean: ## remove what is made anew; not ./var, where the mail is
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
