@@ -7,34 +7,36 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.store.screening import Spend
-from store_api.db.engine import run
+from store_api.db.engine import Database, run
 
 # Longer than any window that a setting allows.
 KEPT_FOR_S: Final = 2 * 86_400.0
 
 # What was used leaks away evenly over the window. Who would be over the limit uses nothing.
-_LEFT: Final = "greatest(0, a.used - :allowed * extract(epoch FROM clock_timestamp() - a.at) / :window_s)"
+_COST: Final = "CAST(:cost AS float8)"
+_ALLOWED: Final = "CAST(:allowed AS float8)"
+_PASSED: Final = "CAST(extract(epoch FROM clock_timestamp() - a.at) AS float8) / CAST(:window_s AS float8)"
+_LEFT: Final = f"greatest(0, a.used - {_ALLOWED} * {_PASSED})"
 _SPEND: Final = f"""
-INSERT INTO allowance AS a (name, used) VALUES (:name, :cost)
-ON CONFLICT (name) DO UPDATE SET used = {_LEFT} + :cost, at = clock_timestamp()
-WHERE {_LEFT} + :cost <= :allowed
+INSERT INTO allowance AS a (name, used) VALUES (:name, {_COST})
+ON CONFLICT (name) DO UPDATE SET used = {_LEFT} + {_COST}, at = clock_timestamp()
+WHERE {_LEFT} + {_COST} <= {_ALLOWED}
 RETURNING used
 """
 
 
-async def spend(connection: AsyncConnection, wanted: Spend) -> bool:
-    """Whether there was as much left; if not, nothing is counted."""
+async def spend(database: Database, wanted: Spend) -> bool:
+    """Whether there was as much left; if not, nothing is counted. Raises Unavailable."""
     if wanted.cost > wanted.allowed:
         return False
-    result = await run(
-        connection,
+    rows = await database.fetch(
         _SPEND,
         name=wanted.name,
         cost=float(wanted.cost),
         allowed=float(wanted.allowed),
-        window_s=wanted.window_s,
+        window_s=float(wanted.window_s),
     )
-    return result.first() is not None
+    return bool(rows)
 
 
 async def forget_old(connection: AsyncConnection) -> None:

@@ -25,10 +25,7 @@ async def post_greylist(store: TheStore, request: Request) -> Response:
 
 @router.post("/allowances")
 async def post_allowance(store: TheStore, request: Request) -> Response:
-    wanted = await read_value(request, Spend)
-    async with store.database.transaction() as connection:
-        had_left = await allowances.spend(connection, wanted)
-    return packed(had_left)
+    return packed(await allowances.spend(store.database, await read_value(request, Spend)))
 
 
 @router.post("/events", status_code=204)
