@@ -21,7 +21,9 @@ import imaplib
 import json
 import os
 import platform
+import signal
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -231,6 +233,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object for each measurement")
     arguments = parser.parse_args()
+    # Postfix goes on when whoever started it is killed: let the blocks end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     octets = [sent for path in messages.paths() if not has_bare_line_ends(sent := messages.as_sent(path))]
     letters, zone = signed(octets)
     letters = [wired(letter) for letter in letters]
