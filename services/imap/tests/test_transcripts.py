@@ -102,6 +102,7 @@ class Stage:
             "login": self._login,
             "pipeline": self._pipeline,
             "quota": self._quota,
+            "quota-setter": self._let_set_quotas,
             "select": self._select,
             "tls": self._start_tls,
         }
@@ -161,6 +162,10 @@ class Stage:
     def _quota(self, octets: str, messages: str) -> None:
         body = {"quota_octets": int(octets), "quota_messages": int(messages)}
         status, answer = self._rest.call("PATCH", f"/v1/accounts/{self.user.address}", body)
+        assert status == 200, answer
+
+    def _let_set_quotas(self, address: str) -> None:
+        status, answer = self._rest.call("PATCH", f"/v1/accounts/{address}", {"sets_quotas": True})
         assert status == 200, answer
 
     def _compress(self, connection: str = "1") -> None:

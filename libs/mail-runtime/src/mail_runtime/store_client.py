@@ -176,6 +176,14 @@ class StoreClient:
         """Raises NotFound."""
         return await self._ask("GET", f"/accounts/{account_id}/quota", None, wire.QuotaUsage)
 
+    async def quota_of_root(self, account_id: UUID, address: str) -> wire.QuotaUsage:
+        """Of another account, for one that sets quotas. Raises NotFound."""
+        return await self._ask("POST", f"/accounts/{account_id}/quotas/find", address, wire.QuotaUsage)
+
+    async def set_quota(self, account_id: UUID, wanted: wire.SetQuota) -> wire.QuotaUsage:
+        """As it is then. Raises NotFound: no such root, or the account may not set it. Refused: too large."""
+        return await self._ask("POST", f"/accounts/{account_id}/quotas", wanted, wire.QuotaUsage)
+
     async def columns(
         self, account_id: UUID, mailbox_id: UUID, since: int = 0, *, with_objects: bool = False
     ) -> wire.Columns:

@@ -294,7 +294,7 @@ class Connection:
             await self._carry_out(self._protocol.failed(step.tag, dispatch.refusal(error)))
         else:
             if isinstance(answer, Principal):
-                await self._carry_out(self._protocol.logged_in(step.tag))
+                await self._carry_out(self._protocol.logged_in(step.tag, sets_quotas=answer.sets_quotas))
             else:
                 await self._carry_out(self._protocol.challenge(step.tag, b64encode(answer)))
 

@@ -61,6 +61,7 @@ ALWAYS: Final[dict[str, tuple[str, str]]] = {
 # With a limit behind it, in some states only, or one for each mechanism.
 SOMETIMES: Final[dict[str, tuple[str, str]]] = {
     "APPENDLIMIT=": ("RFC 7889", "how large a message may be"),
+    "QUOTASET": ("RFC 9208", "… set by accounts that may"),
     "COMPRESS=DEFLATE": ("RFC 4978", "less on the wire"),
     "STARTTLS": ("RFC 9051", "TLS on an open connection"),
     "AUTH=": ("RFC 4422", "SASL: PLAIN, LOGIN, SCRAM-SHA-256(-PLUS), OAUTHBEARER, XOAUTH2"),
@@ -80,9 +81,19 @@ class Offer:
     append_limit: int
 
 
-def capabilities(offer: Offer, *, is_secure: bool, login_allowed: bool, is_logged_in: bool, is_compressed: bool) -> str:
+def capabilities(
+    offer: Offer,
+    *,
+    is_secure: bool,
+    login_allowed: bool,
+    is_logged_in: bool,
+    is_compressed: bool,
+    sets_quotas: bool = False,
+) -> str:
     """The words, separated by spaces."""
     words = [*ALWAYS, f"APPENDLIMIT={offer.append_limit}"]
+    if sets_quotas:
+        words.append("QUOTASET")
     if not is_compressed:
         words.append("COMPRESS=DEFLATE")
     if not is_logged_in:

@@ -216,10 +216,14 @@ class CancelUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1); `subject`: a quota root, or a mailbox for GETQUOTAROOT."""
+    """GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208 §4.1); `subject`: a quota root, or a mailbox for GETQUOTAROOT.
+
+    `limits`: of SETQUOTA, by resource in upper case.
+    """
 
     name: str
     subject: str
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,10 +220,10 @@ def _quota(cursor: Cursor, name: str) -> c.Command:
     if name == "GETQUOTAROOT":
         return c.Quota(name, cursor.mailbox())
     root = cursor.text()
-    if name == "SETQUOTA":  # no client may: what it wants is read only to be refused
-        cursor.space()
-        cursor.parenthesised(lambda: _limit(cursor))
-    return c.Quota(name, root)
+    if name == "GETQUOTA":
+        return c.Quota(name, root)
+    cursor.space()
+    return c.Quota(name, root, tuple(cursor.parenthesised(lambda: _limit(cursor))))
 
 
 def _limit(cursor: Cursor) -> tuple[str, int]:

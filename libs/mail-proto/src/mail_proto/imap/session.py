@@ -76,7 +76,7 @@ class ServerSession:
         self.is_secure = is_secure
         self.enabled = Enabled()
         self._offer, self._password_may_cross = offer, password_may_cross
-        self._is_compressed = False
+        self._is_compressed = self._sets_quotas = False
         self._framing = Framing()
         self._expects, self._tag = Expects.COMMAND, b"*"
         self._faults = self._failed_logins = 0
@@ -98,6 +98,7 @@ class ServerSession:
             login_allowed=self.login_allowed,
             is_logged_in=self.state is not State.NOT_AUTHENTICATED,
             is_compressed=self._is_compressed,
+            sets_quotas=self._sets_quotas,
         )
 
     def receive(self, octets: bytes) -> Iterator[Step]:
@@ -223,15 +224,16 @@ class ServerSession:
         self._expects, self._tag = Expects.RESPONSE, tag
         return Reply(b"+ " + base64 + b"\r\n")
 
-    def logged_in(self, tag: bytes) -> Reply:
-        """The client is who it says: messages may be appended from now on."""
+    def logged_in(self, tag: bytes, *, sets_quotas: bool = False) -> Reply:
+        """The client is who it says: messages may be appended from now on, perhaps quotas be set."""
         self.state = State.AUTHENTICATED
+        self._sets_quotas = sets_quotas
         self._framing.max_append_octets = self._offer.append_limit
         return Reply(self.done(tag, "logged in", f"CAPABILITY {self.capabilities()}"))
 
     def unauthenticated(self) -> None:
         """All is as after the greeting, but for TLS and for how often the client went wrong (RFC 8437 §3)."""
-        self.state = State.NOT_AUTHENTICATED
+        self.state, self._sets_quotas = State.NOT_AUTHENTICATED, False
         self.enabled.clear()
         self._framing.max_append_octets = 0
         if self._is_compressed:

@@ -32,7 +32,7 @@ USED_EVERY_S: Final = 60.0
 NOBODY: Final = "?"
 
 _KNOWN: Final = """
-SELECT a.id, a.address, a.domain_id, a.password_hash, a.scram_salt, a.scram_iterations,
+SELECT a.id, a.address, a.domain_id, a.sets_quotas, a.password_hash, a.scram_salt, a.scram_iterations,
     a.scram_stored_key, a.scram_server_key, n.network IS NOT NULL AS is_known,
     coalesce(n.last_at > now() - make_interval(secs => :known_every_s), false) AS is_fresh, p.apps
 FROM account a
@@ -215,7 +215,13 @@ class Logins:
                     await guard.remember_network(connection, row.id, found.attempt.network)
                 if app is not None and is_app_due:
                     await run(connection, "UPDATE app_password SET last_used_at = now() WHERE id = :id", id=app.id)
-        return wire.Principal(account_id=row.id, address=row.address, addresses=[row.address], domain_id=row.domain_id)
+        return wire.Principal(
+            account_id=row.id,
+            address=row.address,
+            addresses=[row.address],
+            domain_id=row.domain_id,
+            sets_quotas=row.sets_quotas,
+        )
 
     async def _modernise(self, found: _Login, password: str) -> None:
         """Make the verifier that accounts of former versions lack, and a hash anew whose parameters are weak by now."""

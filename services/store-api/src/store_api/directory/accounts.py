@@ -15,7 +15,7 @@ MAX_FORWARDS: Final = 20
 
 _COLUMNS: Final = """
 a.id, a.address, a.domain_id, a.state, a.display_name, a.quota_octets, a.quota_messages, a.forward_to,
-a.forward_keeps_copy, a.detail_to_mailbox, a.created_at,
+a.forward_keeps_copy, a.detail_to_mailbox, a.sets_quotas, a.created_at,
 coalesce(u.messages, 0) AS used_messages, coalesce(u.octets, 0) AS used_octets
 """
 _FROM: Final = "FROM account a LEFT JOIN account_usage u ON u.account_id = a.id"

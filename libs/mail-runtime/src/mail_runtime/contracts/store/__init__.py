@@ -34,6 +34,7 @@ from mail_runtime.contracts.store.mailboxes import (
     MailboxIds,
     QuotaUsage,
     Replaced,
+    SetQuota,
     StoreFlags,
     Subscribe,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "ScramFinish",
     "ScramFinished",
     "ScramStart",
+    "SetQuota",
     "SetRights",
     "StoreFlags",
     "Subscribe",

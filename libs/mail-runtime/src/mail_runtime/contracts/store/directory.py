@@ -23,12 +23,16 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who logged in. `addresses` are those it may use as reverse path (lower case domain)."""
+    """Who logged in. `addresses` are those it may use as reverse path (lower case domain).
+
+    `sets_quotas`: of its domain's accounts (RFC 9208 §4.1.3).
+    """
 
     account_id: UUID
     address: str
     addresses: list[str]
     domain_id: UUID | None = None
+    sets_quotas: bool = False
 
 
 RecipientStatus = Literal["local", "remote", "unknown", "over_quota", "disabled", "not_permitted", "loop", "too_many"]

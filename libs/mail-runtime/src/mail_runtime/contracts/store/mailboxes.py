@@ -159,6 +159,14 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     octets: int
 
 
+class SetQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the account with this address; empty: the one that asks. None: what its domain gives."""
+
+    address: str
+    octets_limit: int | None = None
+    messages_limit: int | None = None
+
+
 class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What an account uses and may use (RFC 9208 §5.1); None: unlimited."""
 

@@ -28,8 +28,9 @@ from store_api.mailboxes.mailboxes import (
     subscribe,
 )
 from store_api.mailboxes.moving import copy_messages, expunge
-from store_api.mailboxes.quota import quota_of
+from store_api.mailboxes.quota import Quota, quota_of
 from store_api.mailboxes.renaming import change_mailbox
+from store_api.mailboxes.setting_quotas import quota_of_root, set_quota
 from store_api.mailboxes.sharing import list_rights, set_rights
 from store_api.messages.contents import places, summaries
 
@@ -76,14 +77,26 @@ async def post_deleted(store: TheStore, account_id: UUID, request: Request) -> R
 
 @router.get("/quota")
 async def get_quota(store: TheStore, account_id: UUID) -> Response:
-    found = await quota_of(store.database, account_id)
-    return packed(
-        wire.QuotaUsage(
-            octets=found.octets,
-            messages=found.messages,
-            octets_limit=found.octets_limit,
-            messages_limit=found.messages_limit,
-        )
+    return packed(_usage(await quota_of(store.database, account_id)))
+
+
+@router.post("/quotas")
+async def post_quota(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.SetQuota)
+    return packed(_usage(await set_quota(store.database, account_id, wanted)))
+
+
+@router.post("/quotas/find")
+async def post_find_quota(store: TheStore, account_id: UUID, request: Request) -> Response:
+    return packed(_usage(await quota_of_root(store.database, account_id, await read_value(request, str))))
+
+
+def _usage(found: Quota) -> wire.QuotaUsage:
+    return wire.QuotaUsage(
+        octets=found.octets,
+        messages=found.messages,
+        octets_limit=found.octets_limit,
+        messages_limit=found.messages_limit,
     )
 
 

@@ -46,6 +46,11 @@ class AccountSettings(Input):
         description="mail for alice+work@ goes into the mailbox `work` when there is one",
         examples=[False],
     )
+    sets_quotas: bool = Field(
+        default_factory=bool,
+        description="may set the quotas of its domain's accounts over IMAP (SETQUOTA)",
+        examples=[False],
+    )
 
 
 class NewAccount(AccountSettings):
@@ -70,6 +75,7 @@ class Account(BaseModel):
     forward_to: list[str] = Field(examples=[[]])
     forward_keeps_copy: bool
     detail_to_mailbox: bool
+    sets_quotas: bool
     created_at: datetime
 
 
