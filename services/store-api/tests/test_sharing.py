@@ -401,6 +401,10 @@ async def test_rights_over_rest(
     for method, there in (("GET", others), ("PUT", f"{others}/anyone"), ("DELETE", f"{others}/anyone")):
         async with rest.request(method, there, json={"rights": "l"} if method == "PUT" else None) as response:
             assert response.status == 404
+    there = others.removesuffix("/rights")
+    for method, body in (("PATCH", {"subscribed": False}), ("DELETE", None)):
+        async with rest.request(method, there, json=body) as response:
+            assert response.status == 404
     async with rest.delete(f"{path}/{other_account.address}") as response:
         assert response.status == 204
     assert not await elsewhere(store, other_account)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from mail_runtime.contracts import store as wire
-from store_api.api.access import TheAccount, TheActor, TheStore
+from store_api.api.access import OwnAccount, TheAccount, TheActor, TheStore
 from store_api.api.idempotency import Idempotent
 from store_api.api.v1.common import MESSAGES, IfMatch, Input, etag_of, require_match
 from store_api.mailboxes.mailboxes import create_mailbox, delete_mailbox, list_mailboxes, read_mailbox
@@ -85,6 +85,12 @@ def _check(if_match: str | None) -> Callable[[wire.Mailbox], None]:
     return lambda found: require_match(if_match, _etag(found))
 
 
+async def require_own(store: TheStore, account: OwnAccount, mailbox_id: UUID) -> None:
+    """Others' mailboxes are not this account's here, whatever it may do in them. Raises NotFound."""
+    async with store.database.transaction() as connection:
+        await read_mailbox(connection, account.id, mailbox_id)
+
+
 @router.get("/mailboxes")
 async def get_mailboxes(store: TheStore, account: TheAccount) -> Mailboxes:
     """The mailboxes of an account, INBOX first."""
@@ -124,6 +130,7 @@ async def patch_mailbox(
     if_match: IfMatch = None,
 ) -> Mailbox:
     """Rename, subscribe, give a special use, say how long messages stay. Renaming INBOX moves its messages."""
+    await require_own(store, account, mailbox_id)
     changes: dict[str, Any] = new.changes()
     if "special_use" in changes:
         changes["special_use"] = changes["special_use"] or ""
@@ -147,6 +154,7 @@ async def remove_mailbox(
     store: TheStore, actor: TheActor, account: TheAccount, mailbox_id: UUID, if_match: IfMatch = None
 ) -> None:
     """Delete a mailbox with its messages, which can be restored for a while. Those below it stay."""
+    await require_own(store, account, mailbox_id)
     await delete_mailbox(
         store.database, store.notifier, account.id, mailbox_id, check=_check(if_match), actor=actor.name
     )

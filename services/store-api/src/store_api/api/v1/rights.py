@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from mail_runtime.contracts.store import SetRights
 from store_api.api.access import Actor, OwnAccount, TheAccount, TheActor, TheStore
 from store_api.api.v1.common import MESSAGES, Input
-from store_api.mailboxes.mailboxes import read_mailbox
+from store_api.api.v1.mailboxes import require_own
 from store_api.mailboxes.sharing import list_rights, set_rights
 
 router = APIRouter(prefix="/accounts/{address}/mailboxes/{mailbox_id}/rights", tags=[MESSAGES])
@@ -45,7 +45,7 @@ class AllRights(BaseModel):
 @router.get("")
 async def get_rights(store: TheStore, account: TheAccount, mailbox_id: UUID) -> AllRights:
     """Who may do what in a mailbox; its owner, who may do everything, first."""
-    await _require_own(store, account, mailbox_id)
+    await require_own(store, account, mailbox_id)
     entries = await list_rights(store.database, account.id, mailbox_id)
     return AllRights(items=[Rights(identifier=one.identifier, rights=one.rights) for one in entries])
 
@@ -69,13 +69,7 @@ async def delete_rights(
 async def _set(
     store: TheStore, actor: Actor, account: OwnAccount, mailbox_id: UUID, identifier: str, letters: str
 ) -> Rights:
-    await _require_own(store, account, mailbox_id)
+    await require_own(store, account, mailbox_id)
     change = SetRights(identifier=identifier, rights=letters)
     entry = await set_rights(store.database, store.notifier, account.id, mailbox_id, change, actor.name)
     return Rights(identifier=entry.identifier, rights=entry.rights)
-
-
-async def _require_own(store: TheStore, account: OwnAccount, mailbox_id: UUID) -> None:
-    """Others' mailboxes are not this account's here, whatever it may do in them. Raises NotFound."""
-    async with store.database.transaction() as connection:
-        await read_mailbox(connection, account.id, mailbox_id)
