@@ -22,7 +22,7 @@ from store_api.db.engine import Database, run
 from store_api.db.migrate import migrate
 
 PROCESSES: Final = 5
-TIMEOUT_S: Final = 60
+TIMEOUT_S: Final = 110
 OCTETS: Final = 1000
 
 
