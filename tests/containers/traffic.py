@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from imapclient import IMAPClient
 from tests.containers.check import CALL_TIMEOUT_S, PASSWORD, CheckFailed, Stack
@@ -91,6 +92,8 @@ class Sender(threading.Thread):
     def __init__(self, clients: Clients, number: int, users: int, over: threading.Event) -> None:
         super().__init__(name=f"sender-{number}", daemon=True)
         self._clients, self._number, self._users, self._over = clients, number, users, over
+        # Names of the step before must not stand in for messages of this one.
+        self._run = uuid4().hex[:8]
         self.taken: dict[str, list[str]] = {}
         self.taken_at: list[float] = []
         self.refused: Counter[str] = Counter()
@@ -99,7 +102,7 @@ class Sender(threading.Thread):
     def run(self) -> None:
         count = 0
         while not self._over.is_set() and not self.fault:
-            name = f"m{self._number}.{count}@{DOMAIN}"
+            name = f"{self._run}.{self._number}.{count}@{DOMAIN}"
             door = DOORS[count % len(DOORS)]
             recipients = [account(random.randrange(self._users))]
             if door != "SMTP":
