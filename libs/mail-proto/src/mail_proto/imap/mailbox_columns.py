@@ -102,6 +102,21 @@ class MailboxColumns:
         """About what it takes."""
         return 48 * len(self.uids) + 200 * len(self.flag_sets)
 
+    @property
+    def octets(self) -> Sequence[int]:
+        """The size of each message."""
+        return self._octets
+
+    @property
+    def internal_dates(self) -> Sequence[int]:
+        """Of each message, in seconds since the epoch."""
+        return self._dates
+
+    @property
+    def flag_numbers(self) -> Sequence[int]:
+        """Of each message the place of its flags in `flag_sets`."""
+        return self._flags
+
     def place(self, uid: int) -> int | None:
         """Where the message stands, from 0; None: it isn't there."""
         at = bisect_left(self.uids, uid)

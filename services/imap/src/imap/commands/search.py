@@ -8,7 +8,7 @@ from typing import assert_never
 
 from imap.contexts import SearchContext, keep
 from imap.session import Done, Session
-from mail_proto.imap import render
+from mail_proto.imap import render, search_view
 from mail_proto.imap import search_keys as k
 from mail_proto.imap.commands import Search, Sort, Thread
 from mail_proto.imap.errors import Refused, SyntaxFault
@@ -84,10 +84,12 @@ async def thread(session: Session, command: Thread) -> Done:
 
 
 async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View, wire.Found]:
-    """What the store finds among the messages that the client has heard of."""
+    """What is found among the messages that the client has heard of: in the view where that knows, or by the store."""
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
     view = selected.view
+    if isinstance(command, Search) and _is_current(session) and search_view.is_known(command.key):
+        return view, wire.Found(uids=wire.pack_numbers(search_view.search(command.key, view)), modseq=0)
     # What arrived meanwhile has no number yet. Uids only grow, so everything up to the last one known is in the view.
     known = wire.Uids([(1, view.last_uid)] if view.last_uid else [])
     key = wire.AllOf([known, to_wire(command.key, view)])
@@ -99,6 +101,15 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
         case _:
             wanted = wire.Search(key=key)
     return view, await session.store.search(session.account_id, selected.mailbox.id, wanted)
+
+
+def _is_current(session: Session) -> bool:
+    """Whether the view has all that the session was told of, and would be told more.
+
+    Rights to another's mailbox may have ended: the store knows.
+    """
+    watch = session.watch
+    return watch.owner_id is None and session.shared.watches.is_live and not watch.changed.is_set()
 
 
 def _beginning(session: Session, named: Mailbox | None, *, by_uid: bool) -> bytes:
