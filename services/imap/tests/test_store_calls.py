@@ -1,0 +1,46 @@
+"""What commands ask of the store: each call takes more than all else that they do."""
+
+from __future__ import annotations
+
+import imaplib
+from collections.abc import Callable
+
+import pytest
+
+from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import HOST, TIMEOUT_S, Rest
+from mail_testkit.running import RunningPostroom
+
+Replica = Callable[..., dict[str, int]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The last word of each path that a replica of this process asks for."""
+    made: list[str] = []
+    ask = StoreClient._call
+
+    async def counted(
+        store: StoreClient, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        made.append(path.partition("?")[0].rpartition("/")[2])
+        return await ask(store, method, path, body, timeout_s)
+
+    monkeypatch.setattr(StoreClient, "_call", counted)
+    return made
+
+
+def test_calls_of_an_own_mailbox(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
+    user = Rest(postroom).make_user()
+    with imaplib.IMAP4(HOST, replica()["imap"], timeout=TIMEOUT_S) as client:
+        client.login(user.address, user.password)
+
+        def made_by(command: Callable[..., object], *arguments: str | None) -> list[str]:
+            calls.clear()
+            command(*arguments)
+            return calls[:]
+
+        for _ in range(2):
+            assert made_by(client.select, "INBOX") == ["mailboxes", "columns"]
+        assert made_by(client.search, None, "UNSEEN") == []
+        assert made_by(client.search, None, "SUBJECT", "none") == ["search"]
