@@ -31,7 +31,7 @@ T = TypeVar("T")
 ALICE: Final = Address("Alice", "alice", "example.test")
 BILL: Final = Address("Bill", "bill", "remote.test")
 _CLIENT_ERRORS: Final = (OSError, smtplib.SMTPException, poplib.error_proto, imaplib.IMAP4.error)
-_TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*")
+_TRACE: Final = re.compile(rb"(?:(?:Return-Path|Received|X-Postroom-Trace):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*")
 
 
 async def tell_story(console: Console) -> None:
