@@ -1,4 +1,4 @@
-"""NOTIFY: too many mailboxes, and mailboxes of others."""
+"""NOTIFY of more mailboxes than a session may watch."""
 
 from __future__ import annotations
 
