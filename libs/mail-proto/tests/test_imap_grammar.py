@@ -201,6 +201,7 @@ def test_an_event_that_nobody_knows() -> None:
     with pytest.raises(TaggedFault) as caught:
         parse_command(b"a NOTIFY SET (personal (AnnotationChange))")
     known = b"MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"
+    known += b" MailboxMetadataChange ServerMetadataChange"
     assert caught.value.fault.reply(b"a").startswith(b"a NO [BADEVENT (" + known + b")] ")
 
 

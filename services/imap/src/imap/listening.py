@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 from uuid import UUID
 
-from mail_proto.imap import render
+from mail_proto.imap import metadata, render
 from mail_proto.imap.commands import ListMailboxes
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.listing import Listed, Listing
 from mail_proto.imap.notify_grammar import MESSAGE_EVENTS, Notify
 from mail_runtime.contracts.store import Mailbox
+from mail_runtime.contracts.subjects import NOBODY
 
 _LISTED: Final = ListMailboxes("", ("*",), wanted=frozenset({"SUBSCRIBED"}))
+# One of these, besides `l`: who may read annotations (RFC 5464 §3.3).
+_USING: Final = frozenset("rswip")
 
 
 class Listening:
@@ -69,6 +73,19 @@ class Listening:
             if was is not None and mailbox.id != selected_id and (items := self._changed(was, mailbox)):
                 told.append(self._status(mailbox, items))
         return told
+
+    def annotated(self, changes: Mapping[UUID, AbstractSet[str]]) -> Iterator[bytes]:
+        """Annotations that changed, of mailboxes and the server, if that is wanted and may be known (§5.6, §5.7)."""
+        for mailbox_id, entries in changes.items():
+            if mailbox_id == NOBODY:
+                if any("SERVERMETADATACHANGE" in group.events for group in self.wanted.groups):
+                    yield metadata.changed(b'""', sorted(entries))
+                continue
+            mailbox = self._known.get(mailbox_id)
+            if mailbox is None or not _USING & set(mailbox.rights):
+                continue
+            if "MAILBOXMETADATACHANGE" in self._events(mailbox):
+                yield metadata.changed(self._name(mailbox.name), sorted(entries))
 
     @staticmethod
     def _by_id(mailboxes: Sequence[Mailbox]) -> dict[UUID, Mailbox]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
@@ -34,9 +34,13 @@ class Watch:
     `owner_id`: whose mailbox it watches, if it is another's. `followed`: owners whose subscription it may have made.
     `hears_all`: it wants to know of all mailboxes, and of those of the owners `listened` to; `others_changed` says that
     there is something to know. A session isn't told of what it has changed itself while it was `making` the change.
+    `annotated`: entries that changed, by mailbox, and aren't told yet; `own_annotations`: those that it changes itself.
     """
 
-    def __init__(self, kick: Callable[[str], None] | None = None) -> None:
+    def __init__(self, kick: Callable[[str], None] | None = None, account_id: UUID | None = None) -> None:
+        self.account_id = account_id
+        self.annotated: dict[UUID, set[str]] = {}
+        self.own_annotations: set[tuple[UUID, str]] = set()
         self.mailbox_id: UUID | None = None
         self.owner_id: UUID | None = None
         self.followed: set[UUID] = set()
@@ -56,6 +60,30 @@ class Watch:
             self._made.discard(modseq)
         else:
             self.changed.set()
+
+    def annotations_changed(self, mailbox_id: UUID, change: MailboxChanged) -> None:
+        """Keep what the account may know, and hasn't done itself."""
+        if not self.hears_all or change.reader_id not in {None, self.account_id}:
+            return
+        entries = {entry for entry in change.entries if (mailbox_id, entry) not in self.own_annotations}
+        self.own_annotations -= {(mailbox_id, entry) for entry in change.entries}
+        if entries:
+            self.annotated.setdefault(mailbox_id, set()).update(entries)
+            self.others_changed = True
+            self.changed.set()
+
+    @contextmanager
+    def annotating(self, mailbox_id: UUID, entries: Iterable[str]) -> Iterator[None]:
+        """While the session changes annotations: it isn't told (RFC 5465 §5), even if the notification comes first."""
+        if len(self.own_annotations) > MAX_UNHEARD:
+            self.own_annotations.clear()
+        own = {(mailbox_id, entry) for entry in entries} if self.hears_all else set()
+        self.own_annotations |= own
+        try:
+            yield
+        except BaseException:
+            self.own_annotations -= own
+            raise
 
     @contextmanager
     def making(self) -> Iterator[set[int]]:
@@ -99,7 +127,7 @@ class Watches:
     def watching(self, account_id: UUID, kick: Callable[[str], None]) -> Iterator[Watch]:
         """Watch an account while the block runs; call `subscribe` inside."""
         account = self._accounts.setdefault(account_id, _Account())
-        watch = Watch(kick)
+        watch = Watch(kick, account_id)
         account.watches.add(watch)
         try:
             yield watch
@@ -166,14 +194,16 @@ class Watches:
         try:
             _, account_text, mailbox_text = message.subject.split(".")
             account_id, mailbox_id = UUID(account_text), UUID(mailbox_text)
-            modseq = msgspec.msgpack.decode(message.data, type=MailboxChanged).modseq
+            change = msgspec.msgpack.decode(message.data, type=MailboxChanged)
         except (ValueError, msgspec.MsgspecError):
             log.warning("odd_subject", subject=message.subject)
             return
         account = self._accounts.get(account_id)
         for watch in (*account.watches, *account.guests) if account else ():
-            if watch.mailbox_id == mailbox_id:
-                watch.notified(modseq)
+            if change.entries:
+                watch.annotations_changed(mailbox_id, change)
+            elif watch.mailbox_id == mailbox_id:
+                watch.notified(change.modseq)
             elif watch.hears_all:
                 watch.others_changed = True
                 watch.changed.set()

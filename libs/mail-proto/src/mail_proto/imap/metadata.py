@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mail_proto.imap import commands as c
@@ -134,6 +134,11 @@ def metadata(mailbox: bytes, values: Mapping[str, bytes | None]) -> bytes:
     """`* METADATA` with values; the mailbox as it is rendered."""
     pairs = b" ".join(b"%b %b" % (render.astring(name.encode()), _shown(value)) for name, value in values.items())
     return b"* METADATA " + mailbox + b" (" + pairs + b")\r\n"
+
+
+def changed(mailbox: bytes, entries: Iterable[str]) -> bytes:
+    """`* METADATA` that names what was set or removed (RFC 5464 §4.4.2)."""
+    return b"* METADATA %b %b\r\n" % (mailbox, b" ".join(render.astring(entry.encode()) for entry in entries))
 
 
 def _shown(value: bytes | None) -> bytes:

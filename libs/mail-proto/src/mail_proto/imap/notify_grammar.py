@@ -3,7 +3,7 @@
 notify      = "NOTIFY" SP ("SET" [SP "STATUS"] SP event-group *(SP event-group) / "NONE")
 event-group = "(" filter-mailboxes SP events ")"        events = "(" event *(SP event) ")" / "NONE"
 event       = "MessageNew" [SP "(" fetch-att *(SP fetch-att) ")"] / "MessageExpunge" / "FlagChange" /
-              "MailboxName" / "SubscriptionChange"
+              "MailboxName" / "SubscriptionChange" / "MailboxMetadataChange" / "ServerMetadataChange"
 
 The examples of RFC 5465 §3.1 leave out the parentheses of events: that is taken too.
 """
@@ -19,7 +19,7 @@ from mail_proto.imap.fetch_items import FetchItem, parse_fetch_items, peeked
 from mail_proto.imap.mailbox_filters import NOTIFIED, SELECTED, MailboxFilter, mailbox_filter
 
 _MESSAGE: Final = ("MessageNew", "MessageExpunge", "FlagChange")
-_MAILBOX: Final = ("MailboxName", "SubscriptionChange")
+_MAILBOX: Final = ("MailboxName", "SubscriptionChange", "MailboxMetadataChange", "ServerMetadataChange")
 MESSAGE_EVENTS: Final = frozenset(name.upper() for name in _MESSAGE)
 _EVENTS: Final = MESSAGE_EVENTS | {name.upper() for name in _MAILBOX}
 _BAD_EVENT: Final = f"BADEVENT ({' '.join(_MESSAGE + _MAILBOX)})"

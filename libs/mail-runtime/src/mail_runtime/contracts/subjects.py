@@ -15,6 +15,8 @@ RELAY_CONSUMER: Final = "smtp-out"
 # Core, without payload: a domain, account or alias changed; forget where addresses lead.
 DIRECTORY_CHANGED: Final = "directory.changed"
 
+# In place of a mailbox: annotations of the server.
+NOBODY: Final = UUID(int=0)
 
 # Core, without payload: every process answers with a `Present`.
 PRESENCE: Final = "presence"
@@ -30,9 +32,15 @@ class Present(msgspec.Struct, frozen=True):
 
 
 class MailboxChanged(msgspec.Struct, frozen=True):
-    """On `mailbox.<account>.<mailbox>`: the mailbox is now at `modseq`; fetch what changed."""
+    """On `mailbox.<account>.<mailbox>`: the mailbox is now at `modseq`; fetch what changed.
+
+    With `entries` and modseq 0: these annotations of it were set or removed; of the server's where the mailbox is
+    `NOBODY`. `reader_id`: the only account that may know, for what is below /private; None: all who use the mailbox.
+    """
 
     modseq: int
+    entries: tuple[str, ...] = ()
+    reader_id: UUID | None = None
 
 
 class AccountChanged(msgspec.Struct, frozen=True):

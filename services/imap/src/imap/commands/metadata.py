@@ -11,6 +11,7 @@ from mail_proto.imap.errors import Refused
 from mail_proto.imap.metadata import is_within, metadata
 from mail_runtime.contracts import errors as store_errors
 from mail_runtime.contracts.store.annotations import MAX_VALUE_OCTETS, FindAnnotations, SetAnnotations
+from mail_runtime.contracts.subjects import NOBODY
 
 
 async def get(session: Session, command: GetMetadata) -> Done:
@@ -38,9 +39,10 @@ async def get(session: Session, command: GetMetadata) -> Done:
 async def set_values(session: Session, command: SetMetadata) -> Done:
     """SETMETADATA, all or none. Raises Refused with the codes of RFC 5464 §4.3."""
     mailbox_id, _ = await _mailbox(session, command.mailbox)
+    wanted = SetAnnotations(values=dict(command.values))
     try:
-        wanted = SetAnnotations(values=dict(command.values))
-        await session.store.set_annotations(session.account_id, mailbox_id, wanted)
+        with session.watch.annotating(mailbox_id or NOBODY, command.values):
+            await session.store.set_annotations(session.account_id, mailbox_id, wanted)
     except store_errors.TooLarge as error:
         raise Refused(str(error), f"METADATA MAXSIZE {MAX_VALUE_OCTETS}") from error
     except store_errors.Refused as error:

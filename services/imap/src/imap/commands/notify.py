@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from imap.listening import Listening
 from imap.session import Done, Session
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.notify_grammar import Notify
+
+# Ours: entries that changed since the client was told last; more would be names without end.
+MAX_ANNOTATED: Final = 1_000
 
 
 async def notify(session: Session, command: Notify) -> Done:
     """Replaces what was asked for before; news of the selected mailbox follow (§3.1)."""
     watch = session.watch
     listening = Listening(command, (), session.enabled)
+    watch.annotated.clear()
+    watch.own_annotations.clear()
     # Heard before it is read: no change can fall between the two.
     watch.hears_all = listening.hears_others
     if listening.hears_others:
@@ -36,11 +43,14 @@ async def tell_others(session: Session) -> None:
     watch.others_changed = False
     mailboxes = await session.store.mailboxes(session.account_id, elsewhere=listening.looks_elsewhere)
     told = listening.news(mailboxes, session.selected.mailbox.id if session.selected is not None else None)
-    if sum(1 for _ in listening.watched()) > session.shared.settings.notify_max_mailboxes:
+    annotated, watch.annotated = watch.annotated, {}
+    too_much = sum(map(len, annotated.values())) > MAX_ANNOTATED
+    told += listening.annotated(annotated)
+    if too_much or sum(1 for _ in listening.watched()) > session.shared.settings.notify_max_mailboxes:
         # §5.8: as after NOTIFY NONE.
         watch.hears_all = False
         session.listening = Listening(Notify(), (), session.enabled)
-        told = [b"* OK [NOTIFICATIONOVERFLOW] these are too many mailboxes\r\n"]
+        told = [b"* OK [NOTIFICATIONOVERFLOW] this is too much to tell\r\n"]
     if session.listening is not None:
         await session.shared.watches.listen(watch, session.listening.owners)
     await session.send(b"".join(told))

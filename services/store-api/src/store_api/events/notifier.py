@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
@@ -49,6 +50,13 @@ class Notifier:
 
     async def mailbox_changed(self, account_id: UUID, mailbox_id: UUID, modseq: int) -> None:
         await self._bus.publish(mailbox_subject(account_id, mailbox_id), _encode(MailboxChanged(modseq=modseq)))
+
+    async def annotations_changed(
+        self, owner_id: UUID, mailbox_id: UUID, entries: Iterable[str], reader_id: UUID | None
+    ) -> None:
+        """Annotations were set or removed: see `MailboxChanged`."""
+        changed = MailboxChanged(0, tuple(entries), reader_id)
+        await self._bus.publish(mailbox_subject(owner_id, mailbox_id), _encode(changed))
 
     async def mailboxes_changed(self, account_id: UUID) -> None:
         """The list of mailboxes of an account is another one."""

@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotPermitted, OverQuota, Refused, TooLarge
 from mail_runtime.contracts.store.annotations import MAX_VALUE_OCTETS, FindAnnotations, SetAnnotations
+from mail_runtime.contracts.subjects import NOBODY
 from store_api.db.engine import Database, run
+from store_api.events.notifier import Notifier
 from store_api.mailboxes.reaching import Held, hold, owner_of, reach
 from store_api.mailboxes.rights import Right
 
@@ -24,8 +26,6 @@ MAX_OCTETS: Final = 1024 * 1024
 
 SHARED: Final = "/shared/"
 ADMIN: Final = "/shared/admin"
-# Who reads what is shared: everybody. Where an entry isn't of a mailbox.
-NOBODY: Final = UUID(int=0)
 # One of these, besides `l` (RFC 5464 §3.3).
 _USING: Final = Right.READ | Right.SEEN | Right.WRITE | Right.INSERT | Right.POST
 
@@ -105,9 +105,9 @@ async def _of_administrators(
 
 
 async def set_annotations(
-    database: Database, account_id: UUID, mailbox_id: UUID | None, wanted: SetAnnotations
+    database: Database, notifier: Notifier, account_id: UUID, mailbox_id: UUID | None, wanted: SetAnnotations
 ) -> None:
-    """Set and remove, all or none.
+    """Set and remove, all or none; sessions that may know hear of it.
 
     Raises NotFound. NotPermitted: without the rights, without `w` below /shared, or below the server's /shared.
     TooLarge: a value. Refused: too many entries. OverQuota: values altogether.
@@ -128,6 +128,9 @@ async def set_annotations(
         for writer_id, values in ((account_id, private), (NOBODY, shared)):
             if values:
                 await _write(connection, place | {"writer_id": writer_id}, values)
+    for reader_id, values in ((account_id, private), (None, shared)):
+        if values:
+            await notifier.annotations_changed(owner_id, mailbox_id or NOBODY, values, reader_id)
 
 
 async def _writable(connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, shared: Iterable[str]) -> Held:

@@ -122,7 +122,7 @@ async def post_find_annotations(store: TheStore, account_id: UUID, request: Requ
 
 @router.post("/annotations", status_code=204)
 async def post_annotations(store: TheStore, account_id: UUID, request: Request) -> None:
-    await set_annotations(store.database, account_id, None, await read_value(request, SetAnnotations))
+    await set_annotations(store.database, store.notifier, account_id, None, await read_value(request, SetAnnotations))
 
 
 @router.post("/mailboxes/{mailbox_id}/annotations/find")
@@ -135,7 +135,9 @@ async def post_find_mailbox_annotations(
 
 @router.post("/mailboxes/{mailbox_id}/annotations", status_code=204)
 async def post_mailbox_annotations(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> None:
-    await set_annotations(store.database, account_id, mailbox_id, await read_value(request, SetAnnotations))
+    await set_annotations(
+        store.database, store.notifier, account_id, mailbox_id, await read_value(request, SetAnnotations)
+    )
 
 
 @router.get("/mailboxes/{mailbox_id}/rights")
