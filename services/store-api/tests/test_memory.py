@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,4 +124,32 @@ async def test_messages_of_50_mb_pass_over_rest(system: RunningPostroom) -> None
             (stored,) = (await response.json())["items"]
         lengths = await asyncio.gather(read(stored["id"]), read(stored["id"]), send(), send())
         assert lengths[0] == lengths[1] == stored["octets"] >= LARGE_OCTETS - 1000
+    assert_small(system)
+
+
+async def test_an_attachment_of_35_mb_is_sent_as_json(system: RunningPostroom) -> None:
+    """About as large as a message of JSON may be, as Base64 is a third longer than what it stands for."""
+    address = f"bob@{system.domain}"
+    message = {
+        "to": [address],
+        "subject": "large",
+        "text": "hi",
+        "attachments": [
+            {
+                "name": "a.bin",
+                "media_type": "application/octet-stream",
+                "content": base64.b64encode(os.urandom(35_000_000)).decode(),
+            }
+        ],
+    }
+    headers = {"Authorization": f"Bearer {system.admin_token}", "Content-Type": "application/json"}
+    async with (
+        aiohttp.ClientSession(system.api_url, headers=headers) as session,
+        session.post(
+            f"/v1/accounts/{address}/send",
+            params={"keep_copy": "false"},
+            data=io.BytesIO(json.dumps(message).encode()),
+        ) as response,
+    ):
+        assert response.status == 202, await response.text()
     assert_small(system)

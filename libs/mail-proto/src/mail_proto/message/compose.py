@@ -37,6 +37,8 @@ FORMAL_FIELDS: Final = frozenset(
 
 # RFC 5322 §2.1.1, without the line end.
 MAX_LINE_OCTETS: Final = 998
+# Of a Base64 body: lines of 57 octets.
+_PIECE_OCTETS: Final = 57 * 16_384
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _OWN_FIELD: Final = re.compile(r"[Xx]-[A-Za-z0-9-]{1,60}")
 _MEDIA_TYPE: Final = re.compile(
@@ -84,16 +86,19 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """Content fields and a body, which ends with CRLF or is empty."""
+    """Content fields and a body in pieces, which ends with CRLF or is empty.
+
+    Pieces are put together once, at the end: attachments are large.
+    """
 
     fields: bytes
-    body: bytes
+    body: Sequence[bytes]
 
 
 def compose(letter: Letter) -> bytes:
     """The message. Raises HeaderFault: a value can't stand in a header, or a field isn't allowed."""
     entity = _content(letter)
-    return _header(letter) + b"MIME-Version: 1.0\r\n" + entity.fields + b"\r\n" + entity.body
+    return b"".join([_header(letter), b"MIME-Version: 1.0\r\n", entity.fields, b"\r\n", *entity.body])
 
 
 def bcc_field(listed: Sequence[Mailbox]) -> bytes:
@@ -159,9 +164,9 @@ def _multipart(subtype: str, entities: Sequence[_Entity], token: str) -> _Entity
         return entities[0]
     boundary = f"=_{token}"  # neither Base64 nor quoted-printable has "=_", and nobody could know the token
     delimiter = f"--{boundary}\r\n".encode()
-    pieces = [piece for entity in entities for piece in (delimiter, entity.fields, b"\r\n", entity.body, b"\r\n")]
+    pieces = [piece for entity in entities for piece in (delimiter, entity.fields, b"\r\n", *entity.body, b"\r\n")]
     fields = field("Content-Type", [f"multipart/{subtype};", f'boundary="{boundary}"'])
-    return _Entity(fields, b"".join([*pieces, f"--{boundary}--\r\n".encode()]))
+    return _Entity(fields, [*pieces, f"--{boundary}--\r\n".encode()])
 
 
 def _text(subtype: str, text: str) -> _Entity:
@@ -170,10 +175,10 @@ def _text(subtype: str, text: str) -> _Entity:
     kind = field("Content-Type", [f"text/{subtype};", "charset=utf-8"])
     longest = max(map(len, octets.split(b"\n")), default=0)
     if octets.isascii() and longest <= MAX_LINE and b"\0" not in octets:
-        return _Entity(kind + b"Content-Transfer-Encoding: 7bit\r\n", octets.replace(b"\n", b"\r\n"))
+        return _Entity(kind + b"Content-Transfer-Encoding: 7bit\r\n", [octets.replace(b"\n", b"\r\n")])
     if len(octets.translate(None, _ASCII)) * 3 <= len(octets):
         encoded = binascii.b2a_qp(octets, istext=True).replace(b"\n", b"\r\n")
-        return _Entity(kind + b"Content-Transfer-Encoding: quoted-printable\r\n", encoded)
+        return _Entity(kind + b"Content-Transfer-Encoding: quoted-printable\r\n", [encoded])
     return _Entity(kind + b"Content-Transfer-Encoding: base64\r\n", _base64(octets.replace(b"\n", b"\r\n")))
 
 
@@ -203,15 +208,20 @@ def _embedded(one: Attachment, fields: bytes) -> _Entity:
         return _Entity(kind + b"Content-Transfer-Encoding: base64\r\n" + fields, _base64(one.octets))
     encoding = b"7bit" if octets.isascii() else b"8bit"
     kind = field("Content-Type", [one.media_type])
-    return _Entity(kind + b"Content-Transfer-Encoding: " + encoding + b"\r\n" + fields, octets)
+    return _Entity(kind + b"Content-Transfer-Encoding: " + encoding + b"\r\n" + fields, [octets])
 
 
 def _with_semicolons(words: Sequence[str]) -> list[str]:
     return [f"{word};" for word in words[:-1]] + [words[-1]]
 
 
-def _base64(octets: bytes) -> bytes:
-    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
+def _base64(octets: bytes) -> list[bytes]:
+    """In pieces of whole lines: all lines as objects would take several times the memory."""
+    view = memoryview(octets)
+    return [
+        base64.encodebytes(view[at : at + _PIECE_OCTETS]).replace(b"\n", b"\r\n")
+        for at in range(0, len(octets), _PIECE_OCTETS)
+    ]
 
 
 def with_crlf(octets: bytes) -> bytes:

@@ -23,7 +23,7 @@ def _from_base64(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return binascii.a2b_base64(value.encode("ascii"), strict_mode=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError("not Base64 (RFC 4648 §4)") from error
 
