@@ -13,10 +13,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from itertools import chain
 from mmap import mmap
 from typing import Final
 
@@ -88,17 +89,19 @@ class Letter:
 class _Entity:
     """Content fields and a body in pieces, which ends with CRLF or is empty.
 
-    Pieces are put together once, at the end: attachments are large.
+    Pieces are made as they are taken, once: attachments are large.
     """
 
     fields: bytes
-    body: Sequence[bytes]
+    body: Iterable[bytes]
 
 
-def compose(letter: Letter) -> bytes:
-    """The message. Raises HeaderFault: a value can't stand in a header, or a field isn't allowed."""
+def compose(letter: Letter) -> Iterator[bytes]:
+    """The message in pieces, to be joined or written. Raises HeaderFault: a value can't stand in a header, or a field
+    isn't allowed.
+    """
     entity = _content(letter)
-    return b"".join([_header(letter), b"MIME-Version: 1.0\r\n", entity.fields, b"\r\n", *entity.body])
+    return chain([_header(letter), b"MIME-Version: 1.0\r\n", entity.fields, b"\r\n"], entity.body)
 
 
 def bcc_field(listed: Sequence[Mailbox]) -> bytes:
@@ -164,9 +167,9 @@ def _multipart(subtype: str, entities: Sequence[_Entity], token: str) -> _Entity
         return entities[0]
     boundary = f"=_{token}"  # neither Base64 nor quoted-printable has "=_", and nobody could know the token
     delimiter = f"--{boundary}\r\n".encode()
-    pieces = [piece for entity in entities for piece in (delimiter, entity.fields, b"\r\n", *entity.body, b"\r\n")]
+    parts = (chain([delimiter, entity.fields, b"\r\n"], entity.body, [b"\r\n"]) for entity in entities)
     fields = field("Content-Type", [f"multipart/{subtype};", f'boundary="{boundary}"'])
-    return _Entity(fields, [*pieces, f"--{boundary}--\r\n".encode()])
+    return _Entity(fields, chain(chain.from_iterable(parts), [f"--{boundary}--\r\n".encode()]))
 
 
 def _text(subtype: str, text: str) -> _Entity:
@@ -215,13 +218,11 @@ def _with_semicolons(words: Sequence[str]) -> list[str]:
     return [f"{word};" for word in words[:-1]] + [words[-1]]
 
 
-def _base64(octets: bytes) -> list[bytes]:
+def _base64(octets: bytes) -> Iterator[bytes]:
     """In pieces of whole lines: all lines as objects would take several times the memory."""
     view = memoryview(octets)
-    return [
-        base64.encodebytes(view[at : at + _PIECE_OCTETS]).replace(b"\n", b"\r\n")
-        for at in range(0, len(octets), _PIECE_OCTETS)
-    ]
+    for at in range(0, len(octets), _PIECE_OCTETS):
+        yield base64.encodebytes(view[at : at + _PIECE_OCTETS]).replace(b"\n", b"\r\n")
 
 
 def with_crlf(octets: bytes) -> bytes:

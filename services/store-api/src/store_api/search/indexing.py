@@ -82,6 +82,7 @@ async def _index(database: Database, blobs: Blobs, pairs: Sequence[Wanted]) -> i
             try:
                 async with reading.loaded(blobs, place) as body:
                     indexed = await asyncio.to_thread(index, body)
+                    del body  # a large one would stay beyond its turn
             except NotFound:
                 continue  # the row is locked, so this is damage, which was logged
             batch += [(row.account_id, blob_id, indexed) for row in owners]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -18,21 +17,7 @@ MAX_RECIPIENTS: Final = 1_000
 MAX_ATTACHMENTS: Final = 500
 MAX_TEXT: Final = 10_000_000
 
-
-def _from_base64(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not Base64 (RFC 4648 §4)") from error
-
-
-Base64 = Annotated[
-    bytes,
-    BeforeValidator(_from_base64),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "examples": ["JVBERi0xLjQ="]}),
-]
+Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64", "examples": ["JVBERi0xLjQ="]})]
 
 
 class Recipient(Input):
@@ -57,6 +42,8 @@ class NewAttachment(Input):
 
     name: str = Field("", max_length=255, examples=["plan.pdf"])
     media_type: str = Field("application/octet-stream", max_length=150, examples=["application/pdf"])
+    model_config = ConfigDict(val_json_bytes="base64")
+
     content: Base64
     content_id: str | None = Field(None, max_length=200, examples=["logo@example.test"])
 

@@ -24,6 +24,7 @@ from store_api.api.spool import spooled
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.letter_models import NewMessage, SentMessage
 from store_api.blobs import Octets
+from store_api.blobs.joining import joined
 from store_api.messages.sending import Outgoing, from_raw, send, unique
 from store_api.store import Store
 
@@ -31,9 +32,9 @@ router = APIRouter(route_class=Idempotent, prefix="/accounts/{address}", tags=[M
 
 JSON: Final = "application/json"
 RAW: Final = "message/rfc822"
-# A request in JSON is in memory as it came, as text, as octets, and as the message; a raw one as it came and as it
+# A request in JSON is in memory as it came, and as octets twice while they are decoded; a raw one as it came and as it
 # leaves.
-_SHARE: Final = {JSON: 4, RAW: 2}
+_SHARE: Final = {JSON: 3, RAW: 2}
 
 ToWhom = Annotated[
     list[str] | None,
@@ -126,7 +127,7 @@ def _taken(spool: Octets) -> bytes:
 
 
 def _written(store: Store, account: OwnAccount, transmission_id: UUID, body: Octets, recipients: list[str]) -> Outgoing:
-    """Raises RequestValidationError, Refused."""
+    """Raises RequestValidationError, Refused, Unavailable."""
     try:
         new = NewMessage.model_validate_json(_taken(body))
     except ValidationError as error:
@@ -137,9 +138,9 @@ def _written(store: Store, account: OwnAccount, transmission_id: UUID, body: Oct
     letter = new.letter(account.address, message_id, secrets.token_hex(12), datetime.now(UTC))
     hidden = new.hidden()
     try:
-        octets = compose(letter)
-        own_copy = bcc_field(hidden) + octets
+        octets = joined(compose(letter), store.blobs.policy.spool)
+        own_head = bcc_field(hidden)
     except HeaderFault as fault:
         raise Refused(str(fault)) from fault
     recipients = [address for listed in (letter.to, letter.cc, hidden) for _, address in listed]
-    return Outgoing(transmission_id, message_id, letter.sender[1], unique(recipients), octets, own_copy)
+    return Outgoing(transmission_id, message_id, letter.sender[1], unique(recipients), b"", own_head, octets)
