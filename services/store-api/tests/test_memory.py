@@ -142,7 +142,11 @@ async def test_an_attachment_of_35_mb_is_sent_as_json(system: RunningPostroom) -
             }
         ],
     }
-    headers = {"Authorization": f"Bearer {system.admin_token}", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {system.admin_token}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": "large",
+    }
     async with (
         aiohttp.ClientSession(system.api_url, headers=headers) as session,
         session.post(

@@ -33,6 +33,7 @@ from store_api.api.limits import body_limit
 from store_api.api.problems import Refusal
 from store_api.api.spool import spooled
 from store_api.blobs import Octets
+from store_api.blobs.joining import forget_pages
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.store import Store
@@ -129,6 +130,7 @@ class _Record:
         parts = [request.method, request.url.path, request.url.query, request.headers.get("content-type", "")]
         hashed = hmac.new(self._hash_key, hashlib.sha256("\0".join(parts).encode()).digest(), hashlib.sha256)
         hashed.update(body)
+        forget_pages(body)
         return hashed.digest()
 
     async def _answer(self, connection: AsyncConnection, request_hash: bytes) -> _Answer:
@@ -172,6 +174,7 @@ async def _once(request: Request, key: str, work: Handler) -> Response:
         if isinstance(begun, _Answer):
             return Response(begun.body, begun.status, {**begun.headers, "Idempotency-Replayed": "true"})
         request.state.creation_id = begun
+        request.state.spooled = body
         try:
             response = await work(Request(request.scope, _again(request, body)))
         except Exception:

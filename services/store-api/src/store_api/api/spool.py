@@ -74,10 +74,14 @@ def _full(error: OSError) -> Unavailable:
 
 @asynccontextmanager
 async def spooled(request: Request, limit: int, directory: str | None) -> AsyncIterator[Octets]:
-    """The whole body for the block. A slow client holds a file meanwhile, and nothing that others wait for.
+    """The whole body for the block: `request.state.spooled` where it is there already. A slow client holds a file
+    meanwhile, and nothing that others wait for.
 
     Raises TooLarge as soon as it is longer than `limit`. Unavailable.
     """
+    if (before := getattr(request.state, "spooled", None)) is not None:
+        yield before
+        return
     announced = request.headers.get("content-length", "")
     length = int(announced) if announced.isdecimal() else limit
     if length > limit:

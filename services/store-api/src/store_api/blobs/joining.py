@@ -1,4 +1,4 @@
-"""Octets put together from pieces, in a file when they are many."""
+"""Octets put together from pieces, in a mapped file when they are many."""
 
 from __future__ import annotations
 
@@ -32,3 +32,9 @@ def joined(pieces: Iterable[bytes | memoryview], directory: str | None) -> Octet
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise Unavailable(f"there is no room for the message ({error.strerror}); try again later") from error
+
+
+def forget_pages(octets: Octets) -> None:
+    """What was read of a mapped file needn't stay in memory: the file has it."""
+    if isinstance(octets, mmap.mmap):
+        octets.madvise(mmap.MADV_DONTNEED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from mail_runtime.contracts.errors import Refused, StoreError, TooLarge
 from mail_runtime.contracts.store import AppendHeader, Transmission
 from mail_runtime.tracing import current
 from store_api.blobs import Octets
-from store_api.blobs.joining import joined
+from store_api.blobs.joining import forget_pages, joined
 from store_api.db.engine import Database, run
 from store_api.directory.resolve import may_send_as, submitters
 from store_api.ingest.coalescer import Coalescer
@@ -57,8 +56,7 @@ class Outgoing:
         """The message behind another head. Blocks. Raises Unavailable."""
         with memoryview(self.rest) as whole, whole[self.rest_start :] as rest:
             octets = joined((head, rest), spool)
-        if isinstance(self.rest, mmap.mmap):
-            self.rest.madvise(mmap.MADV_DONTNEED)  # its file still has it
+        forget_pages(self.rest)
         return octets
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from mmap import MADV_DONTNEED, mmap
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from store_api.api.spool import spooled
 from store_api.api.v1.common import MESSAGES
 from store_api.api.v1.letter_models import NewMessage, SentMessage
 from store_api.blobs import Octets
-from store_api.blobs.joining import joined
+from store_api.blobs.joining import forget_pages, joined
 from store_api.messages.sending import Outgoing, from_raw, send, unique
 from store_api.store import Store
 
@@ -119,10 +118,9 @@ def _raw(store: Store, account: OwnAccount, transmission_id: UUID, body: Octets,
 
 
 def _taken(spool: Octets) -> bytes:
-    """What came, in memory once: pages of the spool's file that were read stay in memory otherwise."""
+    """What came, in memory once."""
     octets = bytes(spool)
-    if isinstance(spool, mmap):
-        spool.madvise(MADV_DONTNEED)
+    forget_pages(spool)
     return octets
 
 
