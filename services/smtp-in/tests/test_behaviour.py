@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from base64 import b64decode
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,12 @@ def begin(mx: smtplib.SMTP, user: User, parameters: str = "") -> None:
     mx.ehlo()
     assert mx.docmd(f"MAIL FROM:<a@elsewhere.test>{parameters}")[0] == 250
     assert mx.docmd(f"RCPT TO:<{user.address}>")[0] == 250
+
+
+def resident_mb(postroom: RunningPostroom) -> int:
+    """The most that smtp-in ever had in memory."""
+    status = Path(f"/proc/{postroom.process_id('smtp-in')}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def until_closed(connection: socket.socket) -> bytes:
@@ -79,6 +86,23 @@ def test_mail_data_beyond_the_memory_of_all_connections(replica: Replica, user: 
         assert mx.getreply() == (452, b"4.3.1 too much mail at the moment; try again later")
         assert send_octets(mx, "a@elsewhere.test", [user.address], large * 50)[0] == 250
     assert len(rest.messages(user)) == 2
+
+
+def test_50_mb_in_one_line(postroom: RunningPostroom, user: User, rest: Rest) -> None:
+    """As a command and as mail data: refused without being gathered, and the session goes on."""
+    line = b"x" * 50_000_000
+    with client(postroom.ports["smtp"]) as mx:
+        mx.ehlo()
+        before = resident_mb(postroom)
+        mx.send(line + b"\r\n")
+        assert mx.getreply() == (500, b"5.5.2 line too long")
+        assert resident_mb(postroom) < before + 10
+        assert (
+            send_octets(mx, "a@elsewhere.test", [user.address], b"Subject: x\r\n\r\n" + line + line + b"\r\n")[0] == 552
+        )
+        assert resident_mb(postroom) < before + 150
+        assert send_octets(mx, "a@elsewhere.test", [user.address], MESSAGE)[0] == 250
+    assert len(rest.messages(user)) == 1
 
 
 def test_bare_line_ends_are_normalised_where_wanted(replica: Replica, user: User, rest: Rest) -> None:
