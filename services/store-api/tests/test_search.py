@@ -30,9 +30,10 @@ from store_api.blobs.storage import open_storage
 from store_api.blobs.writing import Body, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
-from store_api.search import parsing
+from store_api.search import coverage, parsing
 from store_api.search.indexing import index_blobs
 from store_api.search.search import find_hits, find_uids, search
+from store_api.transfer.importing import import_rows
 
 EVERYTHING = wire.Everything()
 
@@ -516,3 +517,54 @@ async def shelf_threads(shelf: Shelf, algorithm: wire.ThreadAlgorithm) -> tuple[
     wanted = wire.Search(key=EVERYTHING, thread=algorithm)
     found = await search(shelf.database, shelf.blobs, shelf.account_id, shelf.mailbox_id, wanted)
     return list(wire.unpack_numbers(found.uids)), list(wire.unpack_numbers(found.depths))
+
+
+async def test_what_was_seen_as_indexed_is_not_looked_at_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store_api.search.coverage.STEP", 2)
+    await shelf.add(*(letter(f"number {n}", "the same") for n in range(4)))
+    assert await shelf.find(text("same")) == [1, 2, 3, 4]
+    assert await known(shelf) is None
+    await index_blobs(shelf.database, shelf.blobs, [(shelf.account_id, kept.blob_id) for kept in shelf.kept[:3]])
+    assert await shelf.find(text("same")) == [1, 2, 3, 4]
+    assert await known(shelf) == 3
+    await shelf.add(letter("number 5", "the same"))
+    assert await shelf.find(text("same")) == [1, 2, 3, 4, 5]
+    await shelf.index()
+    assert await shelf.find(text("same")) == [1, 2, 3, 4, 5]
+    assert await known(shelf) == 5
+    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("number 4"))
+    assert hits.uids == []
+    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("number 3"))
+    assert hits.uids == [4]
+
+
+async def test_an_import_below_what_was_seen_is_found(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store_api.search.coverage.STEP", 1)
+    await shelf.add(letter("one", "lower"), letter("two", "upper"))
+    rows = await exported(shelf)
+    async with shelf.database.transaction() as connection:
+        await run(connection, "DELETE FROM message WHERE account_id = :id AND uid = 1", id=shelf.account_id)
+    await index_blobs(shelf.database, shelf.blobs, [(shelf.account_id, shelf.kept[1].blob_id)])
+    assert await shelf.find(text("lower")) == []
+    assert await known(shelf) == 2
+    async with shelf.database.transaction() as connection:
+        assert await import_rows(connection, rows) == {"message": (1, 1)}
+    assert await shelf.find(text("lower")) == [1]
+    # What a search found before the import, it doesn't write behind it.
+    late = coverage.Coverage({}, [{"mailbox_id": shelf.mailbox_id, "uid": 2, "epoch": 0}])
+    async with shelf.database.transaction() as connection:
+        await coverage.remember(connection, shelf.account_id, late)
+    assert await shelf.find(text("lower")) == [1]
+
+
+async def known(shelf: Shelf) -> int | None:
+    async with shelf.database.transaction() as connection:
+        uids = await run(connection, "SELECT uid FROM indexed_mailbox WHERE mailbox_id = :id", id=shelf.mailbox_id)
+        return uids.scalar_one_or_none()
+
+
+async def exported(shelf: Shelf) -> bytes:
+    """The messages as lines of an export."""
+    async with shelf.database.transaction() as connection:
+        rows = await run(connection, "SELECT to_jsonb(m) FROM message m WHERE account_id = :id", id=shelf.account_id)
+        return b"\n".join(msgspec.json.encode({"table": "message", "row": row}) for row in rows.scalars())

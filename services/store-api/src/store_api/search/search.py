@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -21,7 +21,7 @@ from store_api.db.engine import Database, run
 from store_api.mailboxes.mailboxes import read_mailbox
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
-from store_api.search import sort, threads
+from store_api.search import coverage, sort, threads
 from store_api.search.compile import Compiler, clues_of, needs_index
 from store_api.search.evaluate import Message, matches
 from store_api.search.keys import read_keys
@@ -108,13 +108,18 @@ async def _find(
     check(key)
     now = int(time.time())
     unindexed: Sequence[Any] = []
+    covered = coverage.Coverage({}, [])
     async with database.transaction() as connection:
         if mailbox_id is not None:
             await read_mailbox(connection, account_id, mailbox_id)
         await run(connection, _TUNE)
         if needs_index(key):
-            unindexed = await _unindexed(connection, account_id, mailbox_id, key, now)
+            covered = await coverage.look(connection, account_id, mailbox_id)
+            unindexed = await _unindexed(connection, account_id, covered.gaps, key, now)
         found = await _by_index(connection, account_id, mailbox_id, key, now, columns, unindexed)
+    if covered.news:
+        async with database.transaction() as connection:
+            await coverage.remember(connection, account_id, covered)
     others = [row for row in unindexed if row.decided]
     others += await _by_reading(database, blobs, key, [row for row in unindexed if not row.decided], now)
     return found, others
@@ -162,16 +167,23 @@ async def _by_index(
 
 
 async def _unindexed(
-    connection: AsyncConnection, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, now: int
+    connection: AsyncConnection, account_id: UUID, gaps: Mapping[UUID, int], key: wire.SearchKey, now: int
 ) -> Sequence[Any]:
-    """Messages without index that may be meant; `decided`: they are, whatever is in them."""
+    """Messages without index that may be meant; `decided`: they are, whatever is in them.
+
+    `gaps`: the mailboxes that have some, and from which uid on.
+    """
+    if not gaps:
+        return []
     compiler = Compiler(None, now)
     where = compiler.expression(key)
     statement = f"""
     SELECT {_COLUMNS}, coalesce({where}, FALSE) AS decided
-    FROM message m WHERE {_SCOPE} AND NOT {_INDEXED} AND ({where}) IS NOT FALSE
+    FROM unnest(CAST(:gaps AS uuid[]), CAST(:firsts AS bigint[])) AS gap (mailbox_id, uid)
+    JOIN message m ON m.account_id = :account_id AND m.mailbox_id = gap.mailbox_id AND m.uid >= gap.uid
+    WHERE NOT {_INDEXED} AND ({where}) IS NOT FALSE
     """
-    values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
+    values = {"account_id": account_id, "gaps": list(gaps), "firsts": list(gaps.values()), **compiler.values}
     return (await connection.execute(sql_text(statement), values)).all()
 
 

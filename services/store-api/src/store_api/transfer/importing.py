@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import Conflict, Refused, StoreError
 from store_api.db.engine import run
+from store_api.search.coverage import forget
 from store_api.transfer.exporting import FORMAT
 from store_api.transfer.tables import TABLES
 
@@ -169,4 +170,5 @@ async def _count(connection: AsyncConnection, rows: Sequence[Any]) -> int:
             uids=[max(row.uid for row in found) for found in counted.values()],
             modseqs=[max(row.modseq for row in found) for found in counted.values()],
         )
+    await forget(connection, by_mailbox)
     return len(rows)
