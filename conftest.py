@@ -1,14 +1,21 @@
-"""Fixtures of the whole project: one running Postroom for all tests that need one."""
+"""Settings and fixtures of the whole project: one running Postroom for all tests that need one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
 from postroom_cli.launcher.config import free_port
+
+# The same examples in each run, however slow the machine is at the moment; chance is for `make fuzz`.
+hypothesis.settings.register_profile(
+    "postroom", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("postroom")
 
 
 @pytest.fixture(scope="session")

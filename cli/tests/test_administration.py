@@ -25,7 +25,7 @@ def typed(postroom: RunningPostroom, monkeypatch: pytest.MonkeyPatch) -> Postroo
     """Types a command; raises when its exit code isn't `code`."""
     monkeypatch.setenv("POSTROOM_URL", postroom.api_url)
     monkeypatch.setenv("POSTROOM_TOKEN", postroom.admin_token)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "1000")  # nothing is shortened
 
     def run(*arguments: str, code: int = 0, typing: str = "") -> Result:
         result = CliRunner().invoke(app, arguments, input=typing, catch_exceptions=False)
@@ -114,16 +114,17 @@ def test_a_size_that_is_none(typed: Postroom, domain: str) -> None:
 
 
 def test_the_queue(typed: Postroom, postroom: RunningPostroom) -> None:
-    recipient = f"{uuid.uuid4().hex}@nowhere.invalid"
+    recipient = f"{uuid.uuid4().hex}@nowhere.broken.test"  # it waits: DNS says nothing
     with smtplib.SMTP(postroom.host, postroom.ports["submission"], timeout=30) as client:
         client.login(f"alice@{postroom.domain}", PASSWORD)
         client.sendmail(f"alice@{postroom.domain}", [recipient], b"Subject: to nowhere\r\n\r\n")
     [delivery] = told(typed("queue", "list", "--recipient", recipient, "--json"))
-    assert recipient in typed("queue", "list", "--domain", "nowhere.invalid").stdout
+    assert recipient in typed("queue", "list", "--domain", "nowhere.broken.test").stdout
     assert recipient in typed("queue", "show", delivery["id"]).stdout
-    cancelled = told(typed("queue", "cancel", "--recipient", recipient, "--json"))["changed"]
+    while told(typed("queue", "cancel", "--recipient", recipient, "--json"))["changed"] == 0:
+        pass  # a relay is at it just now
     [after] = told(typed("queue", "list", "--recipient", recipient, "--json"))
-    assert after["state"] == "cancelled" if cancelled else after["state"] in {"failed", "sending"}
+    assert after["state"] == "cancelled"
     assert "say which" in typed("queue", "hold", code=1).stderr
 
 

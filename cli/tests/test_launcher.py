@@ -71,7 +71,8 @@ def program(name: str, code: str, ready: Path) -> Program:
 
 async def test_a_program_that_dies_is_reported_and_started_again(tmp_path: Path) -> None:
     marker = tmp_path / "started"
-    code = f"import time, pathlib; print('last words'); pathlib.Path({str(marker)!r}).touch(); time.sleep(600)"
+    code = "import time, pathlib; print('last words', flush=True); "
+    code += f"pathlib.Path({str(marker)!r}).touch(); time.sleep(600)"
     reports: list[str] = []
     async with Supervisor([program("sleeper", code, marker)], tmp_path / "logs", reports.append) as supervisor:
         await supervisor.wait_ready(30, lambda name: None)

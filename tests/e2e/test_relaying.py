@@ -28,6 +28,7 @@ def pair() -> Iterator[tuple[RunningPostroom, RunningPostroom]]:
     with temporary_directory() as base, dns_server(mail_domains(["example.test", REMOTE])) as (dns, _):
         common = {"POSTROOM_DNS_SERVER": dns, "POSTROOM_RETRY_FIRST_S": "1", "POSTROOM_RELAY_LEASE_S": "5"}
         relay = {"POSTROOM_RELAY_PORT": away_port, "POSTROOM_HOSTNAME": "mail.example.test"}
+        relay["POSTROOM_RELAY_DOWN_S"] = "1"
         with (
             run_postroom(base / "home", **common, **relay) as home,
             run_postroom(base / "away", POSTROOM_SMTP_PORT=away_port, **common) as away,

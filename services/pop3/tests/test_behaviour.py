@@ -138,18 +138,13 @@ def large_message() -> bytes:
     return b"Subject: large\r\n\r\n" + line * (LARGE_OCTETS // len(line))
 
 
-def service(postroom: RunningPostroom, name: str) -> psutil.Process:
-    parent = psutil.Process()
-    return next(child for child in parent.children(recursive=True) if child.cmdline()[-1:] == [name])
-
-
 def test_a_large_message_in_constant_memory(postroom: RunningPostroom, user: User) -> None:
     octets = large_message()
     deliver(postroom, user, octets)
     client = open_pop3(postroom, user)
     retrieve_top = client.top(1, 3)[1]
     assert retrieve_top[-3:] == [b"x" * 75 + b"."] * 3
-    process = service(postroom, "pop3")
+    process = psutil.Process(postroom.pid("pop3"))
     before = process.memory_info().rss
     highest = before
     client._shortcmd("RETR 1")  # type: ignore[attr-defined]

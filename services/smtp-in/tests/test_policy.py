@@ -116,7 +116,7 @@ async def mx(postroom: RunningPostroom, dns: str, **environ: str) -> AsyncIterat
         "POSTROOM_PROXY_PROTOCOL_FROM": "127.0.0.1",
         **{f"POSTROOM_{name}_PORT": "0" for name in ("SMTP", "SUBMISSION", "SUBMISSIONS", "LMTP")},
         "POSTROOM_DNS_SERVER": dns,
-        "POSTROOM_DNS_TIMEOUT_S": "1",
+        "POSTROOM_DNS_TIMEOUT_S": "30",
         "POSTROOM_SMTP_TARPIT_S": "0",
         "POSTROOM_REVERSE_DNS": "off",
         **environ,
@@ -218,6 +218,7 @@ async def test_results_are_told_as_events(postroom: RunningPostroom, dns: str) -
         b"GET /v1/events?type=dmarc.failed HTTP/1.1\r\nHost: x\r\n"
         b"Authorization: Bearer %s\r\n\r\n" % postroom.admin_token.encode()
     )
+    assert b" 200 " in await reader.readline(), "from here on it is told"
     async with mx(postroom, dns) as server:
         assert (await server.send("192.0.2.77", "a@elsewhere.test", user, letter())).startswith("250 ")
         async with asyncio.timeout(30):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -70,6 +70,13 @@ async def rest(postroom: RunningPostroom) -> AsyncIterator[aiohttp.ClientSession
     headers = {"Authorization": f"Bearer {postroom.admin_token}"}
     async with aiohttp.ClientSession(postroom.api_url, headers=headers) as session:
         yield session
+
+
+@pytest.fixture
+def no_relay(postroom: RunningPostroom) -> Iterator[None]:
+    """Nobody sends: the test is the worker, or mail stays where it is."""
+    with postroom.stopped("smtp-out"):
+        yield
 
 
 async def make_account(store: StoreClient, rest: aiohttp.ClientSession) -> Account:

@@ -54,7 +54,7 @@ async def active_key(rest: aiohttp.ClientSession, domain: str, algorithm: str, s
 async def leaving(store: StoreClient, account_id: UUID, sender: str, message: bytes) -> bytes:
     """What a worker gets to send."""
     sent = wire.Transmission(
-        id=uuid4(), reverse_path=sender, recipients=[f"b@n{uuid4().hex[:8]}.invalid"], submitted_by=account_id
+        id=uuid4(), reverse_path=sender, recipients=[f"b@n{uuid4().hex[:8]}.broken.test"], submitted_by=account_id
     )
     await store.accept(sent, message)
     return await store.queued_message(sent.id)
@@ -124,7 +124,7 @@ async def test_other_names_of_a_domain_sign_for_themselves(
 @pytest.fixture
 async def forwarder(rest: aiohttp.ClientSession, domain: str) -> str:
     """An account whose mail goes elsewhere."""
-    wanted = {"address": f"f@{domain}", "password": "long enough", "forward_to": [f"b@n{uuid4().hex[:8]}.invalid"]}
+    wanted = {"address": f"f@{domain}", "password": "long enough", "forward_to": [f"b@n{uuid4().hex[:8]}.broken.test"]}
     assert (await call(rest, "POST", "/accounts", wanted))[0] == 201
     return wanted["address"]  # type: ignore[return-value]
 

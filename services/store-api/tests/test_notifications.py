@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from email import message_from_bytes
 from email.message import Message
 from email.policy import SMTP
@@ -15,17 +15,12 @@ import pytest
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
-from mail_testkit.running import RunningPostroom
 from store_api.db.engine import Database, run
 
 MESSAGE = b"From: a@example.test\r\nSubject: outward\r\nMessage-ID: <1@example.test>\r\n\r\nthe body\r\n"
 
 
-@pytest.fixture(autouse=True)
-def no_relay(postroom: RunningPostroom) -> Iterator[None]:
-    """Nobody sends: the test is the worker."""
-    with postroom.stopped("smtp-out"):
-        yield
+pytestmark = pytest.mark.usefixtures("no_relay")
 
 
 @pytest.fixture

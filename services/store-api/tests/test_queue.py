@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,14 +12,13 @@ import pytest
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.store_client import StoreClient
-from mail_testkit.running import RunningPostroom
 
 MESSAGE = b"From: a@example.test\r\nSubject: outward\r\n\r\nbody\r\n"
 
 
 @pytest.fixture
 def domain() -> str:
-    """A domain of which the running relay finds nothing in DNS within the test: each test has its own."""
+    """A domain that isn't in DNS; each test has its own."""
     return f"d{uuid4().hex[:10]}.invalid"
 
 
@@ -71,13 +69,6 @@ async def test_a_report_without_the_lease_changes_nothing(
     with pytest.raises(Conflict):
         await store.claim(wire.ClaimDeliveries(delivery_ids=[uuid4()], lease=uuid4(), lease_s=60))
     assert "delivered" not in {item["state"] for item in await queued(rest, domain)}
-
-
-@pytest.fixture
-def no_relay(postroom: RunningPostroom) -> Iterator[None]:
-    """Nobody sends: the test is the worker."""
-    with postroom.stopped("smtp-out"):
-        yield
 
 
 async def act(rest: aiohttp.ClientSession, path: str, body: Any = None) -> tuple[int, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,13 +23,6 @@ async def domain(rest: aiohttp.ClientSession) -> AsyncIterator[str]:
     yield name
     async with rest.delete(f"/v1/remote-domains/{name}"):
         pass
-
-
-@pytest.fixture
-def no_relay(postroom: RunningPostroom) -> Iterator[None]:
-    """Nobody sends: the test is the worker."""
-    with postroom.stopped("smtp-out"):
-        yield
 
 
 async def put(rest: aiohttp.ClientSession, domain: str, *, if_match: str = "", **settings: Any) -> tuple[int, Any]:

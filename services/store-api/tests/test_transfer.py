@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import pytest
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.framing import pack_stream, unpack_stream
@@ -141,6 +142,7 @@ async def test_a_system_comes_back_as_it_was(
     assert created.uid_validity > max(m.uid_validity for m in mailboxes.values())
 
 
+@pytest.mark.usefixtures("no_relay")
 async def test_what_waits_to_be_sent_comes_back_held(
     store: StoreClient, rest: aiohttp.ClientSession, account: Any, database: Database
 ) -> None:

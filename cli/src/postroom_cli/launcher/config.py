@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,6 +85,11 @@ def check_ports(config: Config) -> None:
                 raise LaunchError(
                     f"port {port} can't be used ({error.strerror}): stop what uses it, or set {name} to another"
                 ) from error
+
+
+def reserve(ports: Iterable[int]) -> None:
+    """Let `free_port` never give these: somebody will want them, though nobody uses them now."""
+    _given.update(ports)
 
 
 def free_port() -> int:

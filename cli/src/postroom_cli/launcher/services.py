@@ -11,7 +11,7 @@ from typing import Final
 
 from postroom_cli.launcher import postgres, seaweedfs
 from postroom_cli.launcher.certificate import kept_certificate
-from postroom_cli.launcher.config import HOST, Config, LaunchError, free_port
+from postroom_cli.launcher.config import HOST, Config, LaunchError, free_port, reserve
 from postroom_cli.launcher.programs import Program, answers, listens
 from postroom_cli.launcher.secrets import kept_secret
 
@@ -34,6 +34,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Prepare what is kept in the data directory and say what to run. Raises LaunchError."""
     config.data.mkdir(parents=True, exist_ok=True)
+    reserve(config.ports.values())
     programs: list[Program] = []
     common = dict(config.environ)
     database_url = config.database_url

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sysconfig
 from pathlib import Path
 from typing import Final
+
+from postroom_cli.launcher.config import free_port
 
 SERVER: Final = Path(sysconfig.get_path("scripts")) / "nats-server"
 
@@ -15,9 +16,7 @@ class Nats:
     """A nats-server process that can be stopped and started again on the same port and data."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -9,10 +9,11 @@ import signal
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from mail_testkit.remotes import Zone, serving
 from postroom_cli.launcher.config import PORTS, free_port, read_config
 from postroom_cli.launcher.postroom import Running, running
 from postroom_cli.launcher.supervisor import Supervised
@@ -131,7 +132,19 @@ def temporary_directory() -> Iterator[Path]:
 
 @contextmanager
 def run_postroom(data: Path, **environ: str) -> Iterator[RunningPostroom]:
-    """Run a system on free ports in a thread of its own while the block runs. `environ` adds settings."""
+    """Run a system on free ports in a thread of its own while the block runs. `environ` adds settings.
+
+    Unless that names a DNS server, it asks one that says at once of every domain that there is none, and of those in
+    broken.test that it can't say: mail to the first bounces, mail to the others waits, whatever the machine's DNS does.
+    """
+    with ExitStack() as stack:
+        if "POSTROOM_DNS_SERVER" not in environ:
+            environ["POSTROOM_DNS_SERVER"] = stack.enter_context(serving(Zone()))
+        yield stack.enter_context(_running(data, environ))
+
+
+@contextmanager
+def _running(data: Path, environ: dict[str, str]) -> Iterator[RunningPostroom]:
     config = read_config(
         {
             "PATH": os.environ.get("PATH", ""),

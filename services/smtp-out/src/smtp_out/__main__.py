@@ -34,7 +34,7 @@ async def run(settings: Settings, table: Table, logins: dict[str, Login], stoppi
     async with (
         StoreClient(settings.store_url, settings.service_token) as store,
         Bus(settings.nats_url, "smtp-out") as bus,
-        Destinations(Sharing(bus)) as destinations,
+        Destinations(Sharing(bus), settings.down_s) as destinations,
         StsPolicies(names, routes, bus, settings.authorities) as sts,
     ):
         reports = TlsReports(bus)

@@ -66,8 +66,9 @@ class Down:
 class Destinations:
     """Use as `async with`; visits are concurrent."""
 
-    def __init__(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    def __init__(self, sharing: Sharing, down_s: float = DOWN_S) -> None:
+        """`down_s`: how long what can't be reached is left alone at first."""
+        self._sharing, self._down_s = sharing, down_s
         self._sites: dict[str, _Site] = {}
         self._down: dict[str, Down] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -145,7 +146,7 @@ class Destinations:
         connection, now = visit.connection, self._sharing.clock()
         if visit.unreachable:
             before = self._down.get(visit.destination)
-            pause_s = min(DOWN_LIMIT_S, before.pause_s * 2) if before else DOWN_S
+            pause_s = min(DOWN_LIMIT_S, before.pause_s * 2) if before else self._down_s
             self._down[visit.destination] = Down(visit.unreachable, now + pause_s, pause_s)
             log.info("destination_down", destination=visit.destination, pause_s=pause_s, error=visit.unreachable)
         elif connection is not None:

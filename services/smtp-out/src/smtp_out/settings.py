@@ -32,4 +32,7 @@ class Settings:
     lease_s: int = setting(
         "POSTROOM_RELAY_LEASE_S", "seconds that a message of a worker that died waits for another", 120
     )
+    down_s: float = setting(
+        "POSTROOM_RELAY_DOWN_S", "seconds that hosts which can't be reached are left alone at first", 30.0
+    )
     log_level: str = setting("POSTROOM_LOG_LEVEL", "debug, info, warning or error", "info")
