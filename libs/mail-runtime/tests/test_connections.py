@@ -6,6 +6,8 @@ import asyncio
 
 from mail_runtime.connections import Connections
 
+LIMIT_S = 60.0
+
 
 class Open:
     """A connection that ends when it is asked to, and knows when that was."""
@@ -37,7 +39,7 @@ def unexpected(late: int) -> None:
 async def test_they_end_evenly_over_the_drain() -> None:
     ones = [Open() for _ in range(5)]
     start = asyncio.get_running_loop().time()
-    await opened(*ones).stop_all(1.0, unexpected, drain_s=0.25)
+    await opened(*ones).stop_all(LIMIT_S, unexpected, drain_s=0.25)
     pauses = [each.asked_at - start for each in ones if each.asked_at is not None]
     # Not before their turn; how much later is the machine's business.
     assert [round(pause / 0.05 - n, 1) >= 0 for n, pause in enumerate(pauses)] == [True] * 5
@@ -46,7 +48,7 @@ async def test_they_end_evenly_over_the_drain() -> None:
 async def test_without_a_drain_all_are_asked_before_any_has_ended() -> None:
     ones = [Open() for _ in range(5)]
     connections = opened(*ones)
-    stopping = asyncio.create_task(connections.stop_all(1.0, unexpected))
+    stopping = asyncio.create_task(connections.stop_all(LIMIT_S, unexpected))
     await asyncio.sleep(0)
     assert len(connections) == 5
     assert all(each.asked_at is not None for each in ones)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 from base64 import b64decode
@@ -44,9 +45,11 @@ def resident_mb(postroom: RunningPostroom) -> int:
 
 
 def until_closed(connection: socket.socket) -> bytes:
+    """All that is said before the end, which is a reset for a client that spoke after it."""
     said = b""
-    while octets := connection.recv(65_536):
-        said += octets
+    with contextlib.suppress(ConnectionResetError):
+        while octets := connection.recv(65_536):
+            said += octets
     return said
 
 
@@ -55,7 +58,8 @@ def test_a_client_that_says_nothing_more_is_told_so(replica: Replica, said: byte
     """RFC 5321 §4.5.3.2.7; a line that comes without end isn't waited for."""
     port = replica(command_timeout_s=0.2)["mx"]
     with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(said)
+        with contextlib.suppress(ConnectionError):  # the time is over before it has begun, on a busy machine
+            connection.sendall(said)
         assert until_closed(connection).endswith(b"421 4.4.2 time-out; closing the connection\r\n")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from mail_testkit.clients import TIMEOUT_S
 from postroom_cli.launcher.config import free_port
 from smtp_in.policy.clamav import Clamav
 from smtp_in.policy.filters import FilterDown, Opinion
@@ -43,7 +44,7 @@ async def program(*command: str) -> AsyncIterator[None]:
 
 async def judged(one: Rspamd | Clamav, what: Letter) -> Opinion:
     """What it says once it is up."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:
                 return await one.judge(what)
@@ -110,7 +111,7 @@ async def scripted_rspamd(reply: Any, asked: list[web.Request] | None = None) ->
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with Rspamd(f"http://127.0.0.1:{port}/", "secret", 2.0) as rspamd:
+        async with Rspamd(f"http://127.0.0.1:{port}/", "secret", TIMEOUT_S) as rspamd:
             yield rspamd
     finally:
         await runner.cleanup()
@@ -192,7 +193,7 @@ async def clamd_saying(reply: bytes | None, what: Letter) -> tuple[Opinion, byte
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         try:
-            opinion = await Clamav(f"127.0.0.1:{port}", 0.5).judge(what)
+            opinion = await Clamav(f"127.0.0.1:{port}", TIMEOUT_S if reply is not None else 0.5).judge(what)
         finally:
             await ended.wait()
     return opinion, b"".join(came)

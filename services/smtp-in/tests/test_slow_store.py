@@ -68,6 +68,8 @@ def test_a_frozen_store_at_rcpt(postroom: RunningPostroom, replica: Replica, use
             assert mx.docmd("DATA")[0] == 503
             assert mx.docmd("NOOP")[0] == 250
         assert mx.docmd("RSET")[0] == 250
+    # A replica whose look-ups have time: on a busy machine they need it.
+    with begun(replica()["mx"]) as mx:
         assert send_octets(mx, "a@elsewhere.test", [user.address], MESSAGE)[0] == 250
     assert len(rest.messages(user)) == 1
 

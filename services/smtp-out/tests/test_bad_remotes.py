@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from mail_runtime.contracts.store import Outcome
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.remotes import Authority, FakeJob, FakeStore, Zone, serving
+from postroom_cli.launcher.config import free_port
 from smtp_out.attempt import Sender
 from smtp_out.connection import Connection
 from smtp_out.destinations import Destinations
@@ -77,28 +79,14 @@ async def send(
     port: int, *recipients: str, zone: str = ZONE, table: Table | None = None, hostname: str = "here.test"
 ) -> list[Outcome]:
     store = FakeStore(*(recipients or ("bob@there.test",)))
-    names = Names(DNS[zone], timeout_s=2)
+    names = Names(DNS[zone], timeout_s=2 if zone == "silent" else TIMEOUT_S)
     planner = Planner(Routes(names, hostname), table or Table(), {}, hostname, port)
     sender = Sender(planner, TlsPolicies(names, None), TlsReports(None))
-    async with Destinations(Sharing(None)) as destinations, asyncio.timeout(30):
+    async with Destinations(Sharing(None)) as destinations, asyncio.timeout(TIMEOUT_S):
         job = FakeJob(store)
         await Worker(store, planner, destinations, sender, 120).handle(job)
     assert job.settled == ["ack"]
     return store.outcomes
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits for longer than 0.2 s; the list has how long they would have."""
-    waits: list[float] = []
-    patient = Connection._reply
-
-    async def impatient(self: Connection, timeout_s: float) -> object:
-        waits.append(timeout_s)
-        return await patient(self, min(timeout_s, 0.2))
-
-    monkeypatch.setattr(Connection, "_reply", impatient)
-    return waits
 
 
 STAGES = ["banner", "EHLO", "MAIL", "RCPT", "DATA", "message", "dot"]
@@ -145,13 +133,22 @@ async def test_resets_at_every_stage(stage: str) -> None:
     ("stage", "timeout_s"),
     [("banner", 300), ("EHLO", 300), ("MAIL", 300), ("RCPT", 300), ("DATA", 120), ("dot", 600)],
 )
-async def test_silence_at_every_stage(stage: str, timeout_s: float, asked: list[float]) -> None:
+async def test_silence_at_every_stage(stage: str, timeout_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A banner that never comes, 354 and then silence: as long as RFC 5321 §4.5.3.2 says, and no longer."""
     gone = asyncio.Event()
+    asked: list[float] = []
+    patient = Connection._reply
+    answers = [one for one in STAGES if one != "message"].index(stage)
+
+    async def impatient(self: Connection, timeout_s: float) -> object:
+        """Doesn't wait for what never comes."""
+        asked.append(timeout_s)
+        return await patient(self, timeout_s if len(asked) <= answers else 0.2)
 
     async def then(writer: asyncio.StreamWriter) -> None:
         await gone.wait()
 
+    monkeypatch.setattr(Connection, "_reply", impatient)
     async with remote(until(stage, then)) as port:
         (outcome,) = await send(port)
         gone.set()
@@ -323,9 +320,6 @@ async def test_mail_that_is_led_to_ourselves_by_another_name_comes_back() -> Non
 
 
 async def test_nobody_listens() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (outcome,) = await send(port)
+    (outcome,) = await send(free_port())
     assert (outcome.result, outcome.status) == ("deferred", "4.4.1")
     assert outcome.reply == "mx.test [127.0.0.1]: Connection refused"

@@ -11,6 +11,7 @@ from nats.js.api import RetentionPolicy, StreamConfig
 
 from mail_runtime.bus import Bus, Msg
 from mail_runtime.contracts.subjects import RELAY_LANE, RELAY_STREAM, RELAY_SUBJECTS
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.nats_server import Nats
 from smtp_out.consumer import Consumer
 
@@ -34,7 +35,7 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[Nats]:
 
 
 async def publish(bus: Bus, payload: bytes) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT_S):
         await bus.wait_connected()
         jetstream = bus.jetstream()
         await jetstream.add_stream(
@@ -45,7 +46,7 @@ async def publish(bus: Bus, payload: bytes) -> None:
 
 async def test_jobs_arrive_though_nats_comes_late_and_goes_away(nats_server: Nats) -> None:
     recorder, stopping = Recorder(), asyncio.Event()
-    async with Bus(nats_server.url, "test") as bus, asyncio.timeout(60):
+    async with Bus(nats_server.url, "test") as bus, asyncio.timeout(TIMEOUT_S):
         consumer = asyncio.create_task(Consumer(bus, recorder, 4).run(stopping))  # type: ignore[arg-type]
         nats_server.start()
         await publish(bus, b"one")
@@ -75,7 +76,7 @@ async def test_a_job_that_is_too_slow_for_the_stop_is_interrupted(
                 interrupted.set()
 
     nats_server.start()
-    async with Bus(nats_server.url, "test") as bus, asyncio.timeout(30):
+    async with Bus(nats_server.url, "test") as bus, asyncio.timeout(TIMEOUT_S):
         consumer = asyncio.create_task(Consumer(bus, Slow(), 4).run(stopping))  # type: ignore[arg-type]
         await publish(bus, b"one")
         await started.wait()

@@ -11,6 +11,7 @@ import pytest
 
 from mail_proto.smtp.client_actions import Envelope, Manner, Verdict
 from mail_runtime.bus import Bus
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.nats_server import Nats
 from smtp_out.connection import Connection, Target
 from smtp_out.destinations import IDLE_S, Destinations
@@ -125,7 +126,7 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[Nats]:
 
 async def test_replicas_share_the_limit_and_the_pause(nats_server: Nats) -> None:
     clock = Clock()
-    async with Bus(nats_server.url, "one") as bus, Bus(nats_server.url, "two") as other, asyncio.timeout(30):
+    async with Bus(nats_server.url, "one") as bus, Bus(nats_server.url, "two") as other, asyncio.timeout(TIMEOUT_S):
         await asyncio.gather(bus.wait_connected(), other.wait_connected())
         sharings = [Sharing(bus, clock), Sharing(other, clock)]
         async with Destinations(sharings[0]) as one, Destinations(sharings[1]) as two:
@@ -165,7 +166,7 @@ async def test_many_at_once_from_two_replicas_never_exceed_the_limit(nats_server
         except Busy:
             return
 
-    async with Bus(nats_server.url, "one") as bus, Bus(nats_server.url, "two") as other, asyncio.timeout(30):
+    async with Bus(nats_server.url, "one") as bus, Bus(nats_server.url, "two") as other, asyncio.timeout(TIMEOUT_S):
         await asyncio.gather(bus.wait_connected(), other.wait_connected())
         async with Destinations(Sharing(bus)) as one, Destinations(Sharing(other)) as two:
             comers = [asyncio.create_task(come(one if n % 2 else two)) for n in range(30)]
@@ -235,7 +236,7 @@ async def test_the_next_message_takes_the_same_connection() -> None:
         async with Destinations(Sharing(None)) as destinations:
             for _ in range(3):
                 await send(destinations, port)
-        await asyncio.wait_for(host.closed.wait(), 5)
+        await asyncio.wait_for(host.closed.wait(), TIMEOUT_S)
     assert host.said == [["EHLO", *["MAIL", "RCPT", "DATA"] * 3, "QUIT"]]
 
 
@@ -253,7 +254,7 @@ async def test_a_connection_isnt_kept_for_long(monkeypatch: pytest.MonkeyPatch) 
     host = Host()
     async with hosting(host) as port, Destinations(Sharing(None)) as destinations:
         await send(destinations, port)
-        await asyncio.wait_for(host.closed.wait(), 5)
+        await asyncio.wait_for(host.closed.wait(), TIMEOUT_S)
         assert host.said[0][-1] == "QUIT"
         await send(destinations, port)
     assert len(host.said) == 2

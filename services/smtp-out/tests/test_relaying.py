@@ -10,6 +10,7 @@ import pytest
 
 from mail_runtime.contracts.errors import Conflict, Unavailable
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.remotes import MESSAGE, Authority, FakeJob, FakeStore, Inbox, receiving, scripted
 from smtp_out import worker as worker_module
 from smtp_out.attempt import Sender
@@ -185,7 +186,7 @@ async def test_interrupted_work_is_reported_deferred() -> None:
     store = FakeStore("bob@there.test")
     async with scripted(b"220-never ends\r\n") as port:
         task = asyncio.create_task(relay(store, port))
-        await asyncio.wait_for(store.was_claimed.wait(), 5)
+        await asyncio.wait_for(store.was_claimed.wait(), TIMEOUT_S)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -205,7 +206,7 @@ async def test_what_was_said_before_an_interruption_is_reported_as_it_was(monkey
     monkeypatch.setattr(store, "report", away)
     async with receiving(inbox) as port:
         task = asyncio.create_task(relay(store, port))
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), TIMEOUT_S)
         monkeypatch.setattr(store, "report", report)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -79,7 +79,7 @@ class World:
         path = self.folder / "relay.toml"
         path.write_text(table)
         routes, logins = read_table(str(path))
-        names = Names(self.dns, timeout_s=5)
+        names = Names(self.dns)
         planner = Planner(Routes(names, "here.test"), routes, logins, "here.test", port, str(self.authority.file))
         store = FakeStore(*recipients, reverse_path=sender)
         job = RelayJob(

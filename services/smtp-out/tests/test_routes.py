@@ -84,7 +84,7 @@ def _quiet(self: object, name: str) -> object:
 
 @pytest.fixture
 def routes(dns_server: str) -> Routes:
-    return Routes(Names(dns_server, timeout_s=3), "us.test")
+    return Routes(Names(dns_server), "us.test")
 
 
 async def refusal(routes: Routes, domain: str) -> tuple[str, str]:
@@ -173,7 +173,7 @@ async def test_answers_are_kept_for_their_ttl_and_asked_for_once(dns_server: str
 
 async def test_failures_are_kept_for_a_moment_only(dns_server: str, zone: Zone) -> None:
     now = 0.0
-    routes = Routes(Names(dns_server, timeout_s=3, clock=lambda: now), "us.test")
+    routes = Routes(Names(dns_server, clock=lambda: now), "us.test")
     await refusal(routes, "broken.test")
     asked = zone.asked["broken.test.MX"]
     await refusal(routes, "broken.test")

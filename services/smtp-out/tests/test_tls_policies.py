@@ -20,6 +20,7 @@ from nats.js.api import StreamConfig
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.events import EVENTS_STREAM, EVENTS_SUBJECTS, CloudEvent
 from mail_runtime.contracts.store import Outcome, TlsWish
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.nats_server import Nats
 from mail_testkit.remotes import Authority, FakeJob, FakeStore, Inbox, Zone, receiving, serving
 from smtp_out.attempt import Sender
@@ -71,7 +72,7 @@ class World:
     async def send(
         self, port: int, table: Table | None = None, *, tls_wish: TlsWish = "", reverse_path: str = "alice@here.test"
     ) -> Outcome:
-        names = Names(self.dns, validating=True, timeout_s=3, clock=lambda: self.now)
+        names = Names(self.dns, validating=True, clock=lambda: self.now)
         routes = Routes(names, "here.test")
         planner = Planner(routes, table or Table(), {}, "here.test", port, str(self.authority.file))
         sender = Sender(planner, TlsPolicies(names, await self.sts(names, routes)), self.reports)
@@ -349,7 +350,7 @@ async def test_a_policy_is_kept_while_it_holds_though_dns_and_web_are_gone(world
     nats, inbox = Nats(tmp_path / "nats"), Inbox()
     nats.start()
     try:
-        async with Bus(nats.url, "test") as world.bus, asyncio.timeout(30):
+        async with Bus(nats.url, "test") as world.bus, asyncio.timeout(TIMEOUT_S):
             await world.bus.wait_connected()
             async with receiving(inbox, world.authority.server("other.test")) as port:
                 async with publishing(world, policy("enforce", max_age=3600)):
@@ -491,7 +492,7 @@ async def test_what_came_of_tls_is_told_as_events(world: World, tmp_path: Path) 
     nats = Nats(tmp_path / "nats")
     nats.start()
     try:
-        async with Bus(nats.url, "test") as bus, asyncio.timeout(30):
+        async with Bus(nats.url, "test") as bus, asyncio.timeout(TIMEOUT_S):
             await bus.wait_connected()
             jetstream = bus.jetstream()
             await jetstream.add_stream(StreamConfig(name=EVENTS_STREAM, subjects=[EVENTS_SUBJECTS]))
@@ -505,7 +506,7 @@ async def test_what_came_of_tls_is_told_as_events(world: World, tmp_path: Path) 
             stopping.set()
             await telling
             subscription = await jetstream.pull_subscribe("events.tls.counted", durable="test")
-            (message,) = await subscription.fetch(1, timeout=5)
+            (message,) = await subscription.fetch(1, timeout=TIMEOUT_S)
     finally:
         nats.stop()
     event = msgspec.json.decode(message.data, type=CloudEvent)

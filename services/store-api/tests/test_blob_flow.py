@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from typing import BinaryIO
 
 import pytest
 from prometheus_client import REGISTRY
 
 from mail_runtime.contracts.errors import Unavailable
+from mail_testkit.clients import TIMEOUT_S
 from store_api.blobs import budget as budgets
 from store_api.blobs.budget import OctetBudget
 from store_api.blobs.circuit import FAILURES, PAUSE_S, Circuit
@@ -75,7 +75,7 @@ async def test_who_gives_up_takes_nothing_with_him() -> None:
         await asyncio.gather(waiting[0], return_exceptions=True)
     waiting[1].cancel()  # it has just been let in
     await asyncio.gather(*waiting, return_exceptions=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(TIMEOUT_S):
         await _taken(budget, 10)
 
 
@@ -181,15 +181,13 @@ def test_answers_that_are_errors_close_the_circuit() -> None:
 
 
 def test_while_the_circuit_is_open_nothing_is_asked() -> None:
-    circuit = Circuit()
+    circuit = Circuit(Clock())
     for _ in range(FAILURES):
         circuit.failed()
     flaky = Flaky()
-    began = time.monotonic()
     with pytest.raises(Passing, match="away"):
         RetryingStorage(flaky, circuit).check()
     assert flaky.attempts == 0
-    assert time.monotonic() - began < PAUSE_S / 2
 
 
 def test_attempts_are_counted() -> None:

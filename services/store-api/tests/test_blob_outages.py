@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mail_runtime.contracts.errors import Unavailable
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.running import temporary_directory
 from mail_testkit.s3 import KEY, SECRET, RunningS3, run_s3
 from store_api.blobs import s3_storage
@@ -28,7 +29,6 @@ from store_api.db.engine import Database
 from store_api.db.ids import uuid7
 
 SILENCE_TIMEOUT_S = 0.5
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,18 @@ def s3() -> Iterator[RunningS3]:
 
 
 @pytest.fixture
-async def blobs(s3: RunningS3, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Blobs]:
-    monkeypatch.setattr(s3_storage, "SILENCE_TIMEOUT_S", SILENCE_TIMEOUT_S)
+async def blobs(s3: RunningS3, database: Database) -> AsyncIterator[Blobs]:
     opened = Blobs(open_storage(s3.url, KEY, SECRET), database)
     await opened.check()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def impatient(s3: RunningS3, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Blobs]:
+    """It waits for an answer so short a time that a server on a busy machine may seem to hang."""
+    monkeypatch.setattr(s3_storage, "SILENCE_TIMEOUT_S", SILENCE_TIMEOUT_S)
+    opened = Blobs(open_storage(s3.url, KEY, SECRET), database)
     yield opened
     opened.close()
 
@@ -51,7 +59,7 @@ async def write_one(blobs: Blobs, octets: bytes) -> WrittenBlob:
 
 
 async def until_it_works(blobs: Blobs) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:
                 await write_one(blobs, b"works again")
@@ -61,19 +69,19 @@ async def until_it_works(blobs: Blobs) -> None:
 
 
 async def until_the_circuit_opens(blobs: Blobs) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not blobs.storage.circuit.is_open:
             with pytest.raises(Unavailable):
                 await asyncio.gather(*(write_one(blobs, b"in vain") for _ in range(4)))
 
 
 async def refused_at_once(blobs: Blobs) -> None:
-    """All but the one that tries are refused without asking the server."""
+    """All but the one that tries, now and then, are refused without asking the server."""
     began = time.monotonic()
     refused = await asyncio.gather(*(write_one(blobs, b"in vain") for _ in range(50)), return_exceptions=True)
+    took_s = time.monotonic() - began
     assert all(isinstance(error, Unavailable) for error in refused)
-    assert sum("away" in str(error) for error in refused) >= 49
-    assert time.monotonic() - began < PAUSE_S + SILENCE_TIMEOUT_S + 1
+    assert sum("away" not in str(error) for error in refused) <= 1 + took_s / PAUSE_S
 
 
 async def test_what_was_acknowledged_outlives_a_kill(s3: RunningS3, blobs: Blobs) -> None:
@@ -104,15 +112,15 @@ async def test_what_was_acknowledged_outlives_a_kill(s3: RunningS3, blobs: Blobs
         assert await read(blobs, written) == octets
 
 
-async def test_a_server_that_hangs_is_not_waited_for_again(s3: RunningS3, blobs: Blobs) -> None:
+async def test_a_server_that_hangs_is_not_waited_for_again(s3: RunningS3, blobs: Blobs, impatient: Blobs) -> None:
     written = await write_one(blobs, b"before")
     with s3.paused():
-        await until_the_circuit_opens(blobs)
-        await refused_at_once(blobs)
+        await until_the_circuit_opens(impatient)
+        await refused_at_once(impatient)
         with pytest.raises(Unavailable):
-            await read(blobs, written)
-    await until_it_works(blobs)
-    assert not blobs.storage.circuit.is_open
+            await read(impatient, written)
+    await until_it_works(impatient)
+    assert not impatient.storage.circuit.is_open
     assert await read(blobs, written) == b"before"
 
 

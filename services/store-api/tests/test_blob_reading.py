@@ -16,6 +16,7 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound, Refused, Unavailable
 from mail_runtime.contracts.framing import unpack_stream
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from store_api.blobs.blobs import Blobs, Policy
 from store_api.blobs.file_storage import FileStorage
 from store_api.blobs.keyring import Keyring
@@ -144,7 +145,7 @@ async def test_a_stream_that_nobody_reads_to_its_end_leaves_room(blobs: Blobs) -
     await asyncio.sleep(0)
     assert not waiting.done()
     await abandoned.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT_S):
         assert len(await waiting) == 104
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import pytest
 
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.running import temporary_directory
 from mail_testkit.s3 import KEY, SECRET, RunningS3, run_s3
 from store_api.blobs import collector as collectors
@@ -232,7 +233,7 @@ async def test_a_reference_that_is_being_made_keeps_the_blob(blobs: Blobs) -> No
             mailbox=MAILBOX,
             blob=place.blob_id,
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             await Collector(blobs, AT_ONCE).collect()
     await Collector(blobs, AT_ONCE).collect()
     assert await read(blobs, place) == b"octets"

@@ -15,10 +15,10 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import Refused
 from mail_runtime.contracts.subjects import AccountChanged, MailboxChanged, account_subject, mailbox_subject
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.running import RunningPostroom
 
 MESSAGE: Final = b"Subject: one\r\n\r\nbody\r\n"
-TIMEOUT_S: Final = 20
 
 
 async def test_a_view_that_catches_up_misses_nothing(store: StoreClient, account: Any) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import aiohttp
 
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.running import RunningPostroom
 from store_api import measuring
 from store_api.db.engine import Database, run
@@ -54,7 +55,7 @@ async def test_due_is_what_could_be_sent_and_is_not(fresh_database: Database) ->
 async def test_the_store_tells_them(postroom: RunningPostroom) -> None:
     """On its admin port, once it has looked: what Postgres has, and what JetStream has."""
     url = f"{postroom.admin_url('store-api')}/metrics"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             async with aiohttp.request("GET", url) as response:
                 text = await response.text()

@@ -15,6 +15,7 @@ import pytest
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from store_api.db.engine import Database, run
 
 MESSAGE = b"From: a@example.test\r\nSubject: outward\r\nMessage-ID: <1@example.test>\r\n\r\nthe body\r\n"
@@ -75,7 +76,7 @@ class Sending:
 
 @pytest.fixture
 async def sending(store: StoreClient, rest: aiohttp.ClientSession, account: Any) -> AsyncIterator[Sending]:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(TIMEOUT_S):
         yield Sending(store, rest, account)
 
 

@@ -13,10 +13,13 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import Refused
 from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from store_api.db.engine import Database, run
 from store_api.screening import allowances, greylist
 
 MESSAGE = b"Subject: win\r\n\r\nbody\r\n"
+# Of the time that is counted, on a busy machine.
+MAY_TAKE_S = 60
 
 
 def stranger(network: str, recipient: str = "b@example.test", delay_s: float = 300.0) -> Stranger:
@@ -37,9 +40,9 @@ async def later(database: Database, network: str, seconds: float) -> None:
 
 async def test_strangers_come_again(store: StoreClient, database: Database) -> None:
     network = uuid4().hex
-    assert 299 < await store.greylist(stranger(network)) <= 300
+    assert 300 - MAY_TAKE_S < await store.greylist(stranger(network)) <= 300
     await later(database, network, 100)
-    assert 199 < await store.greylist(stranger(network)) <= 200
+    assert 200 - MAY_TAKE_S < await store.greylist(stranger(network)) <= 200
     await later(database, network, 201)
     assert await store.greylist(stranger(network)) == 0
     await later(database, network, 3 * 86_400)
@@ -52,7 +55,7 @@ async def test_who_comes_back_too_late_begins_anew(store: StoreClient, database:
     network = uuid4().hex
     await store.greylist(stranger(network))
     await later(database, network, greylist.RETRY_WITHIN_S + 1)
-    assert await store.greylist(stranger(network)) > 299
+    assert await store.greylist(stranger(network)) > 300 - MAY_TAKE_S
 
 
 async def test_a_network_gets_known(store: StoreClient, database: Database) -> None:
@@ -115,7 +118,7 @@ async def test_frontends_tell_of_dmarc(store: StoreClient, rest: aiohttp.ClientS
         await store.tell([Told(type="message.stored", content={})])
     async with rest.get("/v1/events", params={"type": "dmarc.failed"}) as stream:
         await store.tell([Told(type="dmarc.failed", content={"source_ip": marker})])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             async for line in stream.content:
                 if marker.encode() in line:
                     return

@@ -13,11 +13,10 @@ from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound, Refused
 from mail_runtime.contracts.store import search
 from mail_runtime.store_client import StoreClient
+from mail_testkit.clients import TIMEOUT_S
 from store_api.db.engine import Database, run
 from store_api.search.query import parse_query
 from store_api.search.snippets import snippet
-
-INDEX_TIMEOUT_S = 30
 
 
 async def append(store: StoreClient, account: Any, *messages: str, mailbox: str = "INBOX") -> None:
@@ -28,7 +27,7 @@ async def append(store: StoreClient, account: Any, *messages: str, mailbox: str 
 
 async def indexed(database: Database, account: Any, number: int) -> None:
     """Return once so many messages are indexed."""
-    async with asyncio.timeout(INDEX_TIMEOUT_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             async with database.transaction() as connection:
                 rows = await run(connection, "SELECT count(*) FROM message_field WHERE account_id = :id", id=account.id)

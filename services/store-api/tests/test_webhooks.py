@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from mail_runtime.contracts.errors import Refused
+from mail_testkit.clients import TIMEOUT_S
 from store_api.db.engine import Database, run
 from store_api.events.addresses import PublicResolver, checked_url, is_public
 from store_api.events.outbox import Event, record
@@ -39,7 +40,7 @@ class Receiver:
         return web.Response(status=status, headers={"Location": self.url} if 300 <= status < 400 else {})
 
     async def next(self) -> tuple[dict[str, str], Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             headers, self.raw = await self.requests.get()
         return headers, json.loads(self.raw)
 
