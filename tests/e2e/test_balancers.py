@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -22,6 +20,7 @@ from imap.watches import Watches
 from mail_runtime.bus import Bus
 from mail_runtime.store_client import StoreClient
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User
+from mail_testkit.replicas import in_thread
 from mail_testkit.running import RunningPostroom
 from pop3.locks import Locks
 from pop3.settings import Settings as Pop3Settings
@@ -58,25 +57,8 @@ async def replicas(postroom: RunningPostroom) -> AsyncIterator[dict[str, int]]:
 
 @pytest.fixture
 def behind_balancer(postroom: RunningPostroom) -> Iterator[dict[str, int]]:
-    loop, up, down = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    ports: dict[str, int] = {}
-
-    async def run() -> None:
-        async with replicas(postroom) as found:
-            ports.update(found)
-            up.set()
-            await down.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="replicas")
-    thread.start()
-    try:
-        assert up.wait(TIMEOUT_S)
+    with in_thread(replicas(postroom)) as ports:
         yield ports
-    finally:
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(down.set)
-        thread.join(TIMEOUT_S)
-        loop.close()
 
 
 async def talk(port: int, header: bytes, *lines: str) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,14 +16,12 @@ from imap.views import Views
 from imap.watches import Watches
 from mail_runtime.bus import Bus
 from mail_runtime.store_client import StoreClient
+from mail_testkit.replicas import Replica, in_thread
 from mail_testkit.running import RunningPostroom
 
-START_TIMEOUT_S = 20.0
-Replica = Callable[..., dict[str, int]]
 
-
-@contextmanager
-def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[str, int]]:
+@asynccontextmanager
+async def served(postroom: RunningPostroom, **changes: Any) -> AsyncIterator[dict[str, int]]:
     """Its ports by name."""
     settings = Settings(
         service_token=postroom.service_token,
@@ -36,35 +32,19 @@ def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[
         plaintext_login_on_loopback=True,
         **changes,
     )
-    ports: dict[str, int] = {}
-    loop, up, down = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def run() -> None:
-        async with (
-            StoreClient(settings.store_url, settings.service_token) as store,
-            Bus(settings.nats_url, "imap-replica") as bus,
-        ):
-            contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-            shared = Shared(settings, store, contents, Watches(bus), Views(store))
-            await bus.wait_connected()
-            async with serve(settings, shared) as found:
-                ports.update(found)
-                up.set()
-                await down.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="replica")
-    thread.start()
-    try:
-        assert up.wait(START_TIMEOUT_S)
-        yield ports
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join(START_TIMEOUT_S)
-        loop.close()
+    async with (
+        StoreClient(settings.store_url, settings.service_token) as store,
+        Bus(settings.nats_url, "imap-replica") as bus,
+    ):
+        contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
+        shared = Shared(settings, store, contents, Watches(bus), Views(store))
+        await bus.wait_connected()
+        async with serve(settings, shared) as ports:
+            yield ports
 
 
 @pytest.fixture
 def replica(postroom: RunningPostroom) -> Iterator[Replica]:
     """`replica(setting=value)` starts one and gives its ports."""
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(running_replica(postroom, **changes))
+        yield lambda **changes: stack.enter_context(in_thread(served(postroom, **changes)))

@@ -7,7 +7,7 @@ import imaplib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,8 @@ import pytest
 
 from imap.metrics import CONNECTIONS
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-Replica = Callable[..., dict[str, int]]
 
 
 class Raw:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import imaplib
-from collections.abc import Callable
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-Replica = Callable[..., dict[str, int]]
 
 
 def test_a_long_search_is_reported(postroom: RunningPostroom, replica: Replica) -> None:

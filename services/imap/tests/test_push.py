@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import imaplib
 import time
-from collections.abc import Callable
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
 
-Replica = Callable[..., dict[str, int]]
 # Issue: "in under 100 ms", from the reply to whoever made the change.
 GOAL_S = 0.1
 TIMES = 15

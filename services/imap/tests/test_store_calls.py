@@ -9,9 +9,8 @@ import pytest
 
 from mail_runtime.store_client import StoreClient
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-Replica = Callable[..., dict[str, int]]
 
 
 @pytest.fixture

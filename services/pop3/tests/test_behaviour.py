@@ -6,15 +6,13 @@ import contextlib
 import imaplib
 import poplib
 import socket
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver, open_pop3, retrieve
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-Replica = Callable[..., dict[str, int]]
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 EIGHT_BIT = b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nbody\r\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import poplib
 import time
-from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,10 +13,10 @@ from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import CloseMaildrop, KeepMaildrops, OpenMaildrop
 from mail_runtime.store_client import StoreClient
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver, open_pop3
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
 from pop3.locks import LEASE_S, Locks
 
-Replica = Callable[..., dict[str, int]]
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
 from mail_testkit.scram import ScramClient
 from mail_testkit.transcripts import SocketPeer
-
-Replica = Callable[..., dict[str, int]]
 
 
 @pytest.fixture

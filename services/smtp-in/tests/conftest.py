@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from mail_runtime.store_client import StoreClient
+from mail_testkit.replicas import Replica, in_thread
 from mail_testkit.running import RunningPostroom
 from smtp_in.connection import Shared
 from smtp_in.recipients import Recipients
 from smtp_in.server import serve
 from smtp_in.settings import Settings
 
-START_TIMEOUT_S = 20.0
-Replica = Callable[..., dict[str, int]]
 
-
-@contextmanager
-def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[str, int]]:
+@asynccontextmanager
+async def served(postroom: RunningPostroom, **changes: Any) -> AsyncIterator[dict[str, int]]:
     """Its ports by name."""
     wanted: dict[str, Any] = {
         "service_token": postroom.service_token,
@@ -37,30 +33,15 @@ def running_replica(postroom: RunningPostroom, **changes: Any) -> Iterator[dict[
         **changes,
     }
     settings = Settings(**wanted)
-    ports: dict[str, int] = {}
-    loop, up, down = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def run() -> None:
-        async with StoreClient(settings.store_url, settings.service_token, settings.lookup_timeout_s) as store:
-            shared = Shared(settings, store, Recipients(store))
-            async with serve(settings, shared) as found:
-                ports.update(found)
-                up.set()
-                await down.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="replica")
-    thread.start()
-    try:
-        assert up.wait(START_TIMEOUT_S)
+    async with (
+        StoreClient(settings.store_url, settings.service_token, settings.lookup_timeout_s) as store,
+        serve(settings, Shared(settings, store, Recipients(store))) as ports,
+    ):
         yield ports
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join(START_TIMEOUT_S)
-        loop.close()
 
 
 @pytest.fixture
 def replica(postroom: RunningPostroom) -> Iterator[Replica]:
     """`replica(setting=value)` starts one and gives its ports."""
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(running_replica(postroom, **changes))
+        yield lambda **changes: stack.enter_context(in_thread(served(postroom, **changes)))

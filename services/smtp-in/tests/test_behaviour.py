@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, send_octets
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-from .conftest import Replica
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 

@@ -12,9 +12,8 @@ import asyncpg
 import pytest
 
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, send_octets
+from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-from .conftest import Replica
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 LATER = (451, b"4.3.0 the mail store can't take this now; try again later")
