@@ -84,6 +84,8 @@ _COPY: Final = (
     """UPDATE mailbox SET messages = $3::bigint, uid_next = $3::bigint + 1, highest_modseq = $3::bigint + 1
         WHERE account_id = $1::uuid AND id = $2::uuid""",
 )
+_INDEXES_OF_NUMBERS: Final = """SELECT indexname AS name, indexdef AS definition FROM pg_indexes
+    WHERE tablename = 'message_text' AND indexdef LIKE '%USING gin%'"""
 _TABLES_OF_INDEX: Final = ("message_text", "message_field")
 
 
@@ -170,17 +172,19 @@ async def _wait_until_indexed(connection: asyncpg.Connection, account: Account) 
 
 
 async def _multiply(connection: asyncpg.Connection, account: Account) -> None:
-    """The index of words is made anew, in one go: entry by entry it would take minutes."""
+    """The indexes of words and marks are made anew, in one go: entry by entry it would take minutes."""
     inbox = account.mailboxes["INBOX"]
     arguments = ((account.id, inbox, DIFFERENT, MESSAGES), (), (account.id, inbox), (account.id, inbox, MESSAGES))
     for statement, values in zip(_COPY, arguments, strict=True):
         await connection.execute(statement, *values)
-    words = await connection.fetchval("SELECT pg_get_indexdef(CAST('message_text_words' AS regclass))")
-    await connection.execute("DROP INDEX message_text_words")
+    indexes = await connection.fetch(_INDEXES_OF_NUMBERS)
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['name']}")
     for table in _TABLES_OF_INDEX:
         await connection.execute(await _copy_of_rows(connection, table))
     await connection.execute("SET maintenance_work_mem = '512MB'")
-    await connection.execute(words)
+    for index in indexes:
+        await connection.execute(index["definition"])
     for table in (*_TABLES_OF_INDEX, "message", "search_word"):
         await connection.execute(f"VACUUM ANALYZE {table}")
 

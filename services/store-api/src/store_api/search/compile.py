@@ -6,25 +6,22 @@ NULL instead, so that three-valued logic says which of them are decided without 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final, assert_never
+from uuid import UUID
 
 from asyncpg import Range
 
 from mail_proto.fold import fold
-from mail_proto.message.search_text import OPAQUE_FIELDS
 from mail_runtime.contracts.store import search as wire
 from store_api.mailboxes.flags import SYSTEM_FLAGS
+from store_api.search.contents import Contents, Ids, Reading, clues_of_header, clues_of_text
 from store_api.search.fields import NAMED
-from store_api.search.words import Clue, Needle, needle
+from store_api.search.words import Clue, needle
 
-# An index scan for the words of one list takes time in proportion to words × hits: short lists, joined by OR.
-WORDS_OF_SCAN: Final = 64
 UNKNOWN: Final = "CAST(NULL AS boolean)"
 _BIGINT: Final = 1 << 62
-
-Ids = Mapping[Clue, list[int] | None]
 
 
 def clues_of(key: wire.SearchKey) -> Iterator[Clue]:
@@ -32,9 +29,18 @@ def clues_of(key: wire.SearchKey) -> Iterator[Clue]:
     for inner, _ in wire.walk(key):
         match inner:
             case wire.InText(text):
-                yield from _needle(text).clues
-            case wire.InHeader(name, text):
-                yield from _header_clues(fold(name), text)
+                yield from clues_of_text(fold(text))
+            case wire.InHeader(name, text) if fold(name) not in NAMED:
+                yield from clues_of_header(fold(name), fold(text))
+
+
+def _parts(key: wire.SearchKey) -> Iterator[wire.SearchKey]:
+    """What must all be true."""
+    if isinstance(key, wire.AllOf):
+        for inner in key.keys:
+            yield from _parts(inner)
+    else:
+        yield key
 
 
 def needs_index(key: wire.SearchKey) -> bool:
@@ -45,32 +51,42 @@ def needs_index(key: wire.SearchKey) -> bool:
     )
 
 
-def _needle(text: str) -> Needle:
-    folded = fold(text)
-    return needle(folded) if folded else Needle("", ())
-
-
-def _header_clues(name: str, text: str) -> list[Clue]:
-    """The words of a field's name stand in the header as they are, from the start of a line to a colon."""
-    if name in NAMED or name in OPAQUE_FIELDS:
-        return []
-    named = [Clue(clue.text, "whole") for clue in needle(f"\n{name}:").clues if clue.place == "whole"]
-    return [*named, *_needle(text).clues]
-
-
 class Compiler:
     """Makes expressions; `values` are to be bound. `ids` None: for messages without index."""
 
-    def __init__(self, ids: Ids | None, now: int) -> None:
-        self._ids, self._now = ids, now
+    def __init__(self, account_id: UUID, ids: Ids | None, now: int) -> None:
+        self._now = now
         self.values: dict[str, Any] = {}
-        # Whether there is an `f` in what was made, whether `message_text` is used at all, and whether texts are read.
-        self.uses_fields = self.uses_texts = self.reads_texts = False
+        self.uses_fields = False  # whether there is an `f` in what was made
+        self.contents = None if ids is None else Contents(account_id, ids, self._bind)
+        self.bounds: list[str] = []  # see `whole`
+
+    @property
+    def readings(self) -> Sequence[Reading]:
+        """What must be done before the expression can be evaluated."""
+        return self.contents.readings if self.contents else ()
+
+    @property
+    def uses_texts(self) -> bool:
+        return self.contents is not None and self.contents.is_used
 
     def _bind(self, value: Any, kind: str) -> str:
         name = f"v{len(self.values)}"
         self.values[name] = value
         return f"CAST(:{name} AS {kind})"
+
+    def whole(self, key: wire.SearchKey) -> str:
+        """The expression of a program. Those of its parts that are decided without fields and readings become `bounds`:
+        only what is within them needs to be read.
+        """
+        parts = []
+        for part in sorted(_parts(key), key=needs_index):
+            readings, uses_fields, self.uses_fields = len(self.readings), self.uses_fields, False
+            parts.append(self.expression(part))
+            if not self.uses_fields and len(self.readings) == readings:
+                self.bounds.append(parts[-1])
+            self.uses_fields |= uses_fields
+        return f"({' AND '.join(parts)})" if parts else "TRUE"
 
     def expression(self, key: wire.SearchKey) -> str:
         match key:
@@ -102,9 +118,9 @@ class Compiler:
             case wire.AllOf(keys):
                 return self._joined(keys, " AND ", "TRUE")
             case wire.InHeader(name, text):
-                return UNKNOWN if self._ids is None else self._in_header(self._ids, fold(name), text)
+                return self._in_header(self.contents, fold(name), fold(text)) if self.contents else UNKNOWN
             case wire.InText(text, header_too):
-                return UNKNOWN if self._ids is None else self._in_text(self._ids, text, header_too=header_too)
+                return self._in_text(self.contents, fold(text), header_too=header_too) if self.contents else UNKNOWN
         assert_never(key)
 
     def _joined(self, keys: Sequence[wire.SearchKey], word: str, nothing: str) -> str:
@@ -132,7 +148,7 @@ class Compiler:
     def _day(self, of: str, first: date | None, end: date | None) -> str:
         if of != "sent":
             return self._between(f"m.{of}_date", _midnight(first), _midnight(end))
-        if self._ids is None:
+        if self.contents is None:
             return UNKNOWN
         self.uses_fields = True
         limits = ["f.sent_day IS NOT NULL"]
@@ -142,88 +158,29 @@ class Compiler:
 
     # Contents
 
-    def _in_header(self, ids: Ids, name: str, text: str) -> str:
-        wanted = fold(text)
+    def _in_header(self, contents: Contents, name: str, wanted: str) -> str:
         if ":" in name or any(char in name + wanted for char in "\n\0"):
             return "FALSE"  # no name has a colon, and values are on one line
-        if name in NAMED:
-            self.uses_fields = True
-            column = f'f."{name}"'
-            return (
-                f"coalesce({_contains(column, self._bind(wanted, 'text'))}, FALSE)"
-                if wanted
-                else f"{column} IS NOT NULL"
-            )
-        column = "opaque" if name in OPAQUE_FIELDS else "header"
-        start = f"{name}: "
-        found = (
-            f"EXISTS (SELECT 1 FROM string_to_table(t.{column}, E'\\n') AS line"
-            f" WHERE starts_with(line, {self._bind(start, 'text')})"
-            f" AND {_contains(f'substr(line, {len(start) + 1})', self._bind(wanted, 'text'))})"
-        )
-        return self._read(self._candidates(ids, _header_clues(name, text), (-1,)), found)
+        if name not in NAMED:
+            return contents.in_header(name, wanted)
+        self.uses_fields = True
+        column = f'f."{name}"'
+        if not wanted:
+            return f"{column} IS NOT NULL"
+        return f"coalesce(strpos({column}, {self._bind(wanted, 'text')}) > 0, FALSE)"
 
-    def _in_text(self, ids: Ids, text: str, *, header_too: bool) -> str:
-        wanted = _needle(text)
-        if not wanted.text:
+    def _in_text(self, contents: Contents, text: str, *, header_too: bool) -> str:
+        if not text:
             return "TRUE"
-        if "\0" in wanted.text:
+        if "\0" in text:
             return "FALSE"  # neither do texts have them
-        if wanted.pair is not None:
-            self.uses_fields = True
-            columns = ("body_pairs", "header_pairs") if header_too else ("body_pairs",)
-            bit = self._bind(wanted.pair, "integer")
-            return f"coalesce({' OR '.join(f'get_bit(f.{column}, {bit}) = 1' for column in columns)}, FALSE)"
-        bound = self._bind(wanted.text, "text")
-        in_body = _contains("t.body", bound)
-        in_header = f"({_contains('t.header', bound)} OR {_contains('t.parts', bound)})"
-        found = f"({in_body} OR {in_header})" if header_too else in_body
-        candidates = self._candidates(ids, wanted.clues, (1, -1) if header_too else (1,))
-        if candidates is None:
-            return self._read(None, found)
-        if wanted.is_exact:
-            unworded = f"t.account_id = :account_id AND t.words IS NULL AND {found}"
-            return f"({candidates} OR m.blob_id IN (SELECT t.blob_id FROM message_text t WHERE {unworded}))"
-        if not header_too:
-            return self._read(candidates, found)
-        # Only the half of a message is read that has all the words.
-        of_body = self._read(self._candidates(ids, wanted.clues, (1,)), in_body)
-        of_header = self._read(self._candidates(ids, wanted.clues, (-1,)), in_header)
-        return f"({of_header} OR {of_body})"
-
-    def _candidates(self, ids: Ids, clues: Sequence[Clue], signs: Sequence[int]) -> str | None:
-        """Which messages have words for all clues; None: there are no clues that say enough."""
-        known = [found for clue in clues if (found := ids.get(clue)) is not None]
-        if not known:
-            return None
-        if not all(known):
-            return "FALSE"
-        words = " AND ".join(self._has_words(found, signs) for found in known)
-        # Ids belong to one account, so the account needn't be compared here, where it would mislead the planner.
-        return f"m.blob_id IN (SELECT t.blob_id FROM message_text t WHERE {words})"
-
-    def _has_words(self, ids: list[int], signs: Sequence[int]) -> str:
-        self.uses_texts = True
-        signed = [sign * number for number in ids for sign in signs]
-        scans = [signed[at : at + WORDS_OF_SCAN] for at in range(0, len(signed), WORDS_OF_SCAN)]
-        return f"({' OR '.join('t.words && ' + self._bind(scan, 'bigint[]') for scan in scans)})"
-
-    def _read(self, candidates: str | None, found: str) -> str:
-        """Look into the texts of the candidates, and of messages whose words aren't known.
-
-        Neither subquery may become a join, which would read all texts first: CASE and scalar subqueries stay.
-        """
-        self.uses_texts = self.reads_texts = True
-        where = "t.account_id = m.account_id AND t.blob_id = m.blob_id"
-        reading = f"coalesce((SELECT {found} FROM message_text t WHERE {where}), FALSE)"
-        if candidates is None:
-            return reading
-        unworded = "SELECT t.blob_id FROM message_text t WHERE t.account_id = :account_id AND t.words IS NULL"
-        return f"(CASE WHEN {candidates} OR m.blob_id IN ({unworded}) THEN {reading} ELSE FALSE END)"
-
-
-def _contains(column: str, bound: str) -> str:
-    return f"strpos({column}, {bound}) > 0"
+        wanted = needle(text)
+        if wanted.pair is None:
+            return contents.in_text(wanted, header_too=header_too)
+        self.uses_fields = True
+        columns = ("body_pairs", "header_pairs") if header_too else ("body_pairs",)
+        bit = self._bind(wanted.pair, "integer")
+        return f"coalesce({' OR '.join(f'get_bit(f.{column}, {bit}) = 1' for column in columns)}, FALSE)"
 
 
 def _next(number: int | None) -> int | None:

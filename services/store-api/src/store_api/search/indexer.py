@@ -34,14 +34,15 @@ RETRY_S: Final = 2.0
 # Ours: a message that can't be indexed so often is left to the walk.
 MAX_DELIVERIES: Final = 5
 # The walk looks at so many messages, and rests; between two walks it rests longer. Its first one begins at once:
-# messages of a time before the index, or of a store without NATS.
+# messages of a time before the index, or before it had marks, or of a store without NATS.
 WALK_MESSAGES: Final = 1_000
 WALK_PAUSE_S: Final = 0.5
 WALKS_PAUSE_S: Final = 60.0
 
 _WALK: Final = """
 SELECT account_id, blob_id,
-       EXISTS (SELECT 1 FROM message_field f WHERE f.account_id = m.account_id AND f.blob_id = m.blob_id) AS is_indexed
+       EXISTS (SELECT 1 FROM message_text t WHERE t.account_id = m.account_id AND t.blob_id = m.blob_id
+                                              AND t.marks IS NOT NULL) AS is_indexed
 FROM message m WHERE (blob_id, account_id) > (:blob_id, :account_id) ORDER BY blob_id, account_id LIMIT :limit
 """
 

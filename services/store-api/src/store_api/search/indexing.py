@@ -17,6 +17,7 @@ from store_api.blobs import places, reading
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.search.fields import Fields
+from store_api.search.marks import marks
 from store_api.search.parsing import Indexed, index
 from store_api.search.vocabulary import add_words
 
@@ -33,16 +34,25 @@ WITH wanted AS (
     SELECT DISTINCT account_id, blob_id
     FROM unnest(CAST(:accounts AS uuid[]), CAST(:blobs AS uuid[])) AS t (account_id, blob_id)
 )
-SELECT w.account_id, w.blob_id FROM wanted w JOIN blob b ON b.id = w.blob_id
+SELECT w.account_id, w.blob_id,
+       EXISTS (SELECT 1 FROM message_text t WHERE t.account_id = w.account_id AND t.blob_id = w.blob_id) AS is_old
+FROM wanted w JOIN blob b ON b.id = w.blob_id
 WHERE EXISTS (SELECT 1 FROM message m WHERE m.account_id = w.account_id AND m.blob_id = w.blob_id)
-  AND NOT EXISTS (SELECT 1 FROM message_field f WHERE f.account_id = w.account_id AND f.blob_id = w.blob_id)
+  AND NOT EXISTS (SELECT 1 FROM message_text t
+                  WHERE t.account_id = w.account_id AND t.blob_id = w.blob_id AND t.marks IS NOT NULL)
 ORDER BY w.blob_id, w.account_id
 FOR NO KEY UPDATE OF b SKIP LOCKED
 """
 
+# What was indexed by code that knew no marks. Others see it until the transaction ends.
+_REMOVE_OLD: Final = """
+DELETE FROM message_text t USING unnest(CAST(:accounts AS uuid[]), CAST(:blobs AS uuid[])) AS o (account_id, blob_id)
+WHERE t.account_id = o.account_id AND t.blob_id = o.blob_id
+"""
+
 _INSERT_TEXT: Final = """
-INSERT INTO message_text (account_id, blob_id, header, parts, opaque, body, words)
-VALUES (:account_id, :blob_id, :header, :parts, :opaque, :body, :words)
+INSERT INTO message_text (account_id, blob_id, header, parts, opaque, body, words, marks)
+VALUES (:account_id, :blob_id, :header, :parts, :opaque, :body, :words, :marks)
 """
 
 _INSERT_FIELDS: Final = """
@@ -73,6 +83,9 @@ async def index_blobs(database: Database, blobs: Blobs, wanted: Iterable[Wanted]
 async def _index(database: Database, blobs: Blobs, pairs: Sequence[Wanted]) -> int:
     async with database.transaction() as connection:
         taken = (await run(connection, _TAKE, accounts=[a for a, _ in pairs], blobs=[b for _, b in pairs])).all()
+        if old := [row for row in taken if row.is_old]:
+            accounts, blob_ids = [row.account_id for row in old], [row.blob_id for row in old]
+            await run(connection, _REMOVE_OLD, accounts=accounts, blobs=blob_ids)
         where = await places.find(connection, list({row.blob_id for row in taken}))
         batch: list[tuple[UUID, UUID, Indexed]] = []
         octets = 0
@@ -109,6 +122,7 @@ async def _insert(connection: AsyncConnection, batch: Sequence[tuple[UUID, UUID,
 
 def _text_row(account_id: UUID, blob_id: UUID, indexed: Indexed, ids: dict[str, int]) -> dict[str, Any]:
     words = None
+    own = marks(account_id, indexed.header_junctions, indexed.body_junctions, indexed.field_words, ids)
     if indexed.header_words is not None and indexed.body_words is not None:
         words = sorted([ids[word] for word in indexed.body_words] + [-ids[word] for word in indexed.header_words])
     return {
@@ -119,6 +133,7 @@ def _text_row(account_id: UUID, blob_id: UUID, indexed: Indexed, ids: dict[str, 
         "opaque": indexed.text.opaque,
         "body": indexed.text.body,
         "words": words,
+        "marks": own,
     }
 
 

@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from mail_proto.message.search_text import SearchText, search_text
 from mail_proto.message.structure import scan
 from store_api.search.fields import Fields, read_fields
+from store_api.search.junctions import MAX_JUNCTIONS, junctions
+from store_api.search.marks import FieldWord, field_words
 from store_api.search.words import MAX_WORDS, pairs, words
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What the index keeps of a message. `words` None: there are too many."""
+    """What the index keeps of a message. `words` None: there are too many; then there are no marks either."""
 
     text: SearchText
     fields: Fields
     header_words: set[str] | None
     body_words: set[str] | None
+    header_junctions: set[int]
+    body_junctions: set[int]
+    field_words: set[FieldWord]
     header_pairs: bytes
     body_pairs: bytes
 
@@ -34,12 +39,18 @@ def index(octets: bytes) -> Indexed:
     text, fields = parse(octets)
     header = f"{text.header}\n{text.parts}"
     header_words, body_words = words(header), words(text.body)
-    has_many = len(header_words) + len(body_words) > MAX_WORDS
+    header_junctions, body_junctions = junctions(header), junctions(text.body)
+    has_many = (
+        len(header_words) + len(body_words) > MAX_WORDS or len(header_junctions) + len(body_junctions) > MAX_JUNCTIONS
+    )
     return Indexed(
         text,
         fields,
         None if has_many else header_words,
         None if has_many else body_words,
+        set() if has_many else header_junctions,
+        set() if has_many else body_junctions,
+        set() if has_many else field_words(text),
         pairs(header),
         pairs(text.body),
     )

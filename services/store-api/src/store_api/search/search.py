@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
 from store_api.search import coverage, sort, threads
 from store_api.search.compile import Compiler, clues_of, needs_index
+from store_api.search.contents import Reading
 from store_api.search.evaluate import Message, matches
 from store_api.search.keys import read_keys
 from store_api.search.parsing import parse
@@ -33,8 +33,8 @@ MAX_NEEDLE: Final = 4_000
 # Messages that aren't indexed are read so many at a time, by all searches of the process together.
 READERS: Final = 8
 _BATCH: Final = 200
-# Messages of a statement that reads texts: 40 µs for each, several times that on a busy machine, and a statement has
-# `db.engine.STATEMENT_TIMEOUT_S`. Each of them finds the candidates anew, which takes longer the less it reads.
+# Texts that a statement looks into: 11 µs for each of 3 KB, several times that on a busy machine, and a statement has
+# `db.engine.STATEMENT_TIMEOUT_S`.
 PIECE: Final = 20_000
 
 _readers: Final = asyncio.Semaphore(READERS)
@@ -57,11 +57,14 @@ m.octets, m.blob_id"""
 _UIDS: Final = "array_agg(m.uid ORDER BY m.uid), max(m.modseq)"
 _HITS: Final = "array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.blob_id)"
 
-# The last blob of each piece; the copies of a message are in one.
-_ENDS: Final = f"""
-SELECT DISTINCT blob_id FROM (
-    SELECT m.blob_id, row_number() OVER (ORDER BY m.blob_id) AS place FROM message m WHERE {_SCOPE}) AS m
-WHERE place % :piece = 0 ORDER BY blob_id
+# Of the account, as far as it matters: numbers of another's may be among those looked for.
+_CANDIDATES: Final = """
+SELECT array_agg(t.blob_id ORDER BY t.blob_id) FROM message_text t
+WHERE ({candidates}) AND t.blob_id IN (SELECT m.blob_id FROM message m WHERE {scope})
+"""
+_READ: Final = """
+SELECT array_agg(t.blob_id) FROM message_text t
+WHERE t.account_id = :account_id AND t.blob_id = ANY (CAST(:piece AS uuid[])) AND {found}
 """
 
 
@@ -81,30 +84,27 @@ async def find_uids(
 
     Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
     """
-    pieces, others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
-    found = [uid for uids, _ in pieces for uid in uids or ()]
-    if others or len(pieces) > 1:
-        found = sorted([*found, *(row.uid for row in others)])
-    return found, max([0, *(modseq or 0 for _, modseq in pieces), *(row.modseq for row in others)])
+    (uids, modseq), others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
+    found = sorted([*(uids or ()), *(row.uid for row in others)]) if others else list(uids or ())
+    return found, max([modseq or 0, *(row.modseq for row in others)])
 
 
 async def find_hits(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
 ) -> Hits:
     """Messages of a mailbox, or of the whole account. Raises as `find_uids` does."""
-    pieces, others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
-    hits = Hits([row.mailbox_id for row in others], [row.uid for row in others], [row.blob_id for row in others])
-    for mailbox_ids, uids, blob_ids in pieces:
-        hits.mailbox_ids.extend(mailbox_ids or ())
-        hits.uids.extend(uids or ())
-        hits.blob_ids.extend(blob_ids or ())
-    return hits
+    (mailbox_ids, uids, blob_ids), others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
+    return Hits(
+        [*(mailbox_ids or ()), *(row.mailbox_id for row in others)],
+        [*(uids or ()), *(row.uid for row in others)],
+        [*(blob_ids or ()), *(row.blob_id for row in others)],
+    )
 
 
 async def _find(
     database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, columns: str
-) -> tuple[Sequence[Any], list[Any]]:
-    """The columns of what the index finds, piece by piece, and rows of `_COLUMNS` of what was read."""
+) -> tuple[Any, list[Any]]:
+    """A row of the columns of what the index finds, and rows of `_COLUMNS` of what was read."""
     check(key)
     now = int(time.time())
     unindexed: Sequence[Any] = []
@@ -142,27 +142,36 @@ async def _by_index(
     now: int,
     columns: str,
     apart: Sequence[Any],
-) -> Sequence[Any]:
-    """`columns` of what is found: one row, or several where texts are read."""
-    compiler = Compiler(await find_words(connection, account_id, clues_of(key)), now)
-    where = compiler.expression(key)
+) -> Any:
+    """A row: `columns` of what is found."""
+    compiler = Compiler(account_id, await find_words(connection, account_id, clues_of(key)), now)
+    where = compiler.whole(key)
     fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
     # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
     others = "m.blob_id NOT IN (SELECT unnest(CAST(:apart AS uuid[])))" if apart else "TRUE"
+    values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
     if not compiler.uses_texts:
         await run(connection, _TUNE_FOR_FIELDS)
-    scope = {"account_id": account_id, "mailbox_id": mailbox_id}
-    ends = (await run(connection, _ENDS, piece=PIECE, **scope)).scalars().all() if compiler.reads_texts else []
-    of_piece = " AND m.blob_id > :after AND (CAST(:end AS uuid) IS NULL OR m.blob_id <= :end)" if ends else ""
-    statement = sql_text(f"""
-    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""}
-    WHERE {_SCOPE} AND {others} AND {where}{of_piece}
-    """)
-    values = {**scope, **compiler.values, **({"apart": [row.blob_id for row in apart]} if apart else {})}
-    found = []
-    for after, end in pairwise([UUID(int=0), *ends, None]):
-        limits = {"after": after, "end": end} if ends else {}
-        found.append((await connection.execute(statement, values | limits)).one())
+    for wanted in compiler.readings:
+        values[wanted.name] = await _looked_into(connection, wanted, compiler.bounds, values)
+    statement = f"""
+    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""} WHERE {_SCOPE} AND {others} AND {where}
+    """
+    values |= {"apart": [row.blob_id for row in apart]} if apart else {}
+    return (await connection.execute(sql_text(statement), values)).one()
+
+
+async def _looked_into(
+    connection: AsyncConnection, wanted: Reading, bounds: Sequence[str], values: Mapping[str, Any]
+) -> list[UUID]:
+    """The blobs whose texts have it, as far as they are within the search and its bounds."""
+    statement = _CANDIDATES.format(candidates=wanted.candidates, scope=" AND ".join([_SCOPE, *bounds]))
+    candidates = (await connection.execute(sql_text(statement), values)).scalar_one() or []
+    read = sql_text(_READ.format(found=wanted.found))
+    found: list[UUID] = []
+    for at in range(0, len(candidates), PIECE):
+        piece = candidates[at : at + PIECE]
+        found += (await connection.execute(read, {**values, "piece": piece})).scalar_one() or ()
     return found
 
 
@@ -175,7 +184,7 @@ async def _unindexed(
     """
     if not gaps:
         return []
-    compiler = Compiler(None, now)
+    compiler = Compiler(account_id, None, now)
     where = compiler.expression(key)
     statement = f"""
     SELECT {_COLUMNS}, coalesce({where}, FALSE) AS decided

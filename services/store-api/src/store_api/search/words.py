@@ -13,10 +13,10 @@ occur is kept, a bit for each (`pairs`).
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from typing import Final, Literal
 from unicodedata import category
 
@@ -30,12 +30,16 @@ _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _OTHER: Final = len(_LETTERS)
 _SIDE: Final = _OTHER + 1
 PAIR_OCTETS: Final = (_SIDE * _SIDE + _OTHER + 7) // 8
+_SET: Final = ord("1")
 _CLASSES: Final = bytes(_LETTERS.find(chr(octet)) if chr(octet) in _LETTERS else _OTHER for octet in range(256))
 
 # Thai to Khmer, Kana, Han: no spaces between words.
 _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+
+
+_ascii_runs: Final = re.compile(r"[a-z]+|[0-9]+").findall
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,28 @@ def _runs() -> re.Pattern[str]:
 
 
 def words(text: str) -> set[str]:
-    """The words of a folded text, long ones in pieces."""
+    """The words of a folded text, long ones in pieces. No word goes over the end of a line."""
+    if text.isascii():
+        return _ascii_words(text)
+    lines = text.split("\n")
+    others = [line for line in lines if not line.isascii()]
+    return _ascii_words("\n".join(line for line in lines if line.isascii())).union(*map(_other_words, others))
+
+
+def _ascii_words(text: str) -> set[str]:
+    """The same in a fifth of the time, where letters are those of ASCII."""
+    found = set(_ascii_runs(text))
+    for run in [run for run in found if len(run) > MAX_WORD]:
+        found.remove(run)
+        found.update(_pieces(run))
+    return found
+
+
+def _pieces(run: str) -> Iterator[str]:
+    return (run[at : at + MAX_WORD] for at in range(0, len(run), HALF))
+
+
+def _other_words(text: str) -> set[str]:
     found: set[str] = set()
     for match in _runs().finditer(text):
         run = match[0]
@@ -75,7 +100,7 @@ def words(text: str) -> set[str]:
         elif len(run) <= MAX_WORD:
             found.add(run)
         else:
-            found.update(run[at : at + MAX_WORD] for at in range(0, len(run), HALF))
+            found.update(_pieces(run))
     return found
 
 
@@ -124,6 +149,19 @@ def pairs(text: str) -> bytes:
     Bit `n` is counted as Postgres' get_bit does, from the lowest of the first octet.
     """
     classes = text.encode("latin-1", "replace").translate(_CLASSES)
-    bits = {_SIDE * first + second for first, second in set(pairwise(classes))}
-    bits.update(_SIDE * _SIDE + single for single in set(classes) if single != _OTHER)
-    return sum(1 << bit for bit in bits).to_bytes(PAIR_OCTETS, "little")
+    # A digit for each bit, the second of a pair as its row: what is done for each pair must be little.
+    digits = bytearray(b"0" * (_SIDE << 8))
+    for start in (0, 1):
+        for pair in _twos(classes, start):
+            digits[pair] = _SET
+    singles = bytearray(b"0" * _OTHER)
+    for single in set(classes) - {_OTHER}:
+        singles[single] = _SET
+    ordered = b"".join([*(digits[first::256] for first in range(_SIDE)), singles])
+    return int(ordered[::-1], 2).to_bytes(PAIR_OCTETS, "little")
+
+
+def _twos(octets: bytes, start: int) -> set[int]:
+    """Two and two octets, the first one in the low half of a number."""
+    count = (len(octets) - start) // 2
+    return set(struct.unpack_from(f"<{count}H", octets, start)) if count > 0 else set()
