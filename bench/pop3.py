@@ -15,10 +15,7 @@ import asyncio
 import contextlib
 import os
 import platform
-import socket
 import statistics
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +24,7 @@ from uuid import uuid4
 
 import psutil
 from bench import dovecot
+from bench.connections import RECEIVE_OCTETS, at_once, connect, lines
 from bench.indexing import indexed
 from rich.console import Console
 from rich.table import Table
@@ -34,11 +32,10 @@ from rich.table import Table
 from mail_runtime.contracts.store import Transmission
 from mail_runtime.store_client import StoreClient
 from mail_testkit import messages
-from mail_testkit.clients import HOST, Rest, User
+from mail_testkit.clients import Rest, User
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
 
 CLIENTS: Final = 20
-TIMEOUT_S: Final = 120.0
 RATIOS: Final = {"messages": 0.5, "cycles": 1.0}
 
 
@@ -46,16 +43,13 @@ class Client:
     """One connection, as lean as can be: it finds ends of replies and looks at nothing else."""
 
     def __init__(self, port: int, user: User) -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(port)
         self._line()
         self.do(f"USER {user.address}")
         self.do(f"PASS {user.password}")
 
     def _line(self) -> bytes:
-        received = self._socket.recv(65_536)
-        while not received.endswith(b"\r\n"):
-            received += self._socket.recv(65_536)
+        received = lines(self._socket)
         assert received.startswith(b"+OK"), received
         return received
 
@@ -65,9 +59,9 @@ class Client:
 
     def retrieve(self, number: int) -> int:
         self._socket.sendall(b"RETR %d\r\n" % number)
-        received = bytearray(self._socket.recv(262_144))
+        received = bytearray(self._socket.recv(RECEIVE_OCTETS))
         while not received.endswith(b"\r\n.\r\n"):
-            received += self._socket.recv(262_144)
+            received += self._socket.recv(RECEIVE_OCTETS)
         assert received.startswith(b"+OK"), received[:100]
         return len(received)
 
@@ -92,28 +86,6 @@ def download(port: int, user: User, number: int) -> None:
     client.quit()
 
 
-def timed(work: Callable[[int, User, int], None], port: int, users: Sequence[User], number: int) -> float:
-    """Seconds until all are done. Raises what a client raised."""
-    failed: list[BaseException] = []
-
-    def run(user: User) -> None:
-        try:
-            work(port, user, number)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(user,)) for user in users]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed = time.perf_counter() - started
-    if failed:
-        raise failed[0]
-    return elapsed
-
-
 @dataclass(slots=True)
 class Server:
     """One of those compared. `fill` gives each user the messages anew."""
@@ -131,13 +103,13 @@ class Server:
     def round(self, users: Sequence[User], letters: Sequence[bytes], turns: int) -> None:
         self.fill(users, letters)
         turns = max(1, round(turns * self.share_of_turns))
-        timed(cycles, self.port, users, 1)  # passwords are cached, indexes made
+        at_once(lambda user: cycles(self.port, user, 1), users)  # passwords are cached, indexes made
         self._measure("cycles", cycles, users, turns)
         self._measure("messages", download, users, len(letters))
 
     def _measure(self, name: str, work: Callable[[int, User, int], None], users: Sequence[User], number: int) -> None:
         before = self._cpu_s()
-        elapsed = timed(work, self.port, users, number)
+        elapsed = at_once(lambda user: work(self.port, user, number), users)
         done = len(users) * number
         self.rates[name].append(done / elapsed)
         self.cpu_ms[name].append((self._cpu_s() - before) / done * 1000)

@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from bench.imap.client import Client, at_once
+from bench.connections import at_once
+from bench.imap.client import Client
 from bench.imap.rows import ROWS, Bench, Row
 from bench.imap.servers import Server, servers
 from rich.console import Console

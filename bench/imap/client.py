@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
-from mail_testkit.clients import HOST, User
+from bench.connections import RECEIVE_OCTETS, connect, lines
 
-TIMEOUT_S: Final = 120.0
-RECEIVE_OCTETS: Final = 262_144
+from mail_testkit.clients import User
+
 # Enough of a reply's end to find its last line in.
 _TAIL_OCTETS: Final = 65_536
-
-T = TypeVar("T")
 
 
 class Client:
     """One connection, logged in."""
 
     def __init__(self, port: int, user: User) -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connect(port)
         self._buffer = bytearray(RECEIVE_OCTETS)
-        greeting = self._socket.recv(RECEIVE_OCTETS)
-        while not greeting.endswith(b"\r\n"):
-            greeting += self._socket.recv(RECEIVE_OCTETS)
+        greeting = lines(self._socket)
         assert greeting.startswith(b"* OK"), greeting
         self.do(f"LOGIN {user.address} {user.password}")
 
@@ -54,11 +45,7 @@ class Client:
     def start_idling(self) -> None:
         """IDLE, until `abort`."""
         self._socket.sendall(b"a IDLE\r\n")
-        found = b""
-        while not found.endswith(b"\r\n"):
-            piece = self._socket.recv(RECEIVE_OCTETS)
-            assert piece, "the server closed the connection"
-            found += piece
+        lines(self._socket)
         self._buffer = bytearray()
 
     def abort(self) -> None:
@@ -67,25 +54,3 @@ class Client:
     def close(self) -> None:
         self.do("LOGOUT")
         self._socket.close()
-
-
-def at_once(work: Callable[[T], object], each: Sequence[T]) -> float:
-    """Do it with all of them, each in a thread; seconds until all are done. Raises what one raised."""
-    failed: list[BaseException] = []
-
-    def run(one: T) -> None:
-        try:
-            work(one)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(one,)) for one in each]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed = time.perf_counter() - started
-    if failed:
-        raise failed[0]
-    return elapsed

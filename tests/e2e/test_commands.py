@@ -81,7 +81,7 @@ def test_a_launcher_that_is_killed_takes_its_programs_along(open_directory: Path
 
 
 def test_demo() -> None:
-    shown = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, check=False, timeout=120)
+    shown = subprocess.run([*COMMAND, "demo"], capture_output=True, text=True, check=False, timeout=240)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for part in ("C: AUTH", "S: 235", "DNS: remote.test. MX", "C: RETR 1", "* 1 EXISTS", "Every octet arrived"):
         assert part in shown.stdout

@@ -16,7 +16,7 @@ from postroom_cli.launcher.config import Config, LaunchError, check_ports
 from postroom_cli.launcher.services import Plan, make_plan
 from postroom_cli.launcher.supervisor import Supervisor
 
-READY_TIMEOUT_S: Final = 60.0
+READY_TIMEOUT_S: Final = 120.0
 CALL_TIMEOUT_S: Final = 20.0
 
 

@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 DOMAIN: Final = "example.test"
 PASSWORD: Final = "postroom"
-START_TIMEOUT_S: Final = 90.0
-STEP_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 180.0
+STEP_TIMEOUT_S: Final = 120.0
 
 
 class RunningPostroom:
