@@ -50,6 +50,19 @@ async def test_a_process_is_busy_that_had_several_messages_in_hand_on_average(
     assert (messages * share >= BUSY_MESSAGES) is busy
 
 
+async def test_a_process_is_busy_before_the_window_has_ended(clock: Clock) -> None:
+    measured = Pace(clock, clock.sleep)
+    with ExitStack() as hands:
+        for _ in range(10):
+            hands.enter_context(measured)
+        clock.now += WINDOW_S * 0.3
+        assert not measured.is_busy
+        clock.now += WINDOW_S * 0.1
+        assert measured.is_busy
+    clock.now += 2 * WINDOW_S
+    assert not measured.is_busy
+
+
 async def test_other_work_gets_its_share_of_a_busy_process(clock: Clock) -> None:
     measured = Pace(clock, clock.sleep)
     with ExitStack() as hands:

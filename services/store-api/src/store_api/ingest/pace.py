@@ -50,8 +50,12 @@ class Pace:
 
     @property
     def is_busy(self) -> bool:
+        """By the last window, or as soon as the one that runs can't come out otherwise.
+
+        Else mail that begins to come at full speed is indexed for up to a window beside what follows it.
+        """
         self._roll()
-        return self._mean >= BUSY_MESSAGES
+        return max(self._mean, self._message_seconds / WINDOW_S) >= BUSY_MESSAGES
 
     async def give_way(self) -> None:
         """Return when there is time for a piece of other work: at once, or when the last one has had its share.
