@@ -1,184 +1,198 @@
 """Messages per second relayed from submission to remote hosts: prints figures, tests nothing.
 
-Real messages are submitted with SMTP for 50 domains, which 10 hosts on loopback serve: eight take mail at once, one
-takes a while for each message, one is dead (it accepts connections and never says a word). "relayed" ends when the
-eight have all of theirs; what the slow one and the dead one still owe then is told beside it; `--even` measures
-without them, for what they cost the rest.
+Real messages are submitted by SMTP, over connections that log in and are kept, for 50 domains, which 10 hosts on
+loopback serve: eight take mail at once, one takes a while for each message, one is dead (it accepts connections and
+never says a word). *relayed* ends when the eight have all of theirs; what the slow one has then is told beside it;
+*even* is the same without the slow and the dead one: what they cost the rest. Postfix as packaged does the same work
+beside it where it is installed, without logins, and with its next hops in a table instead of DNS. No TLS anywhere; the
+load generator and the hosts are included.
+
+Figures of one run can be compared with each other, and with nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import json
 import os
 import platform
-import smtplib
-import ssl
-import threading
+import signal
+import statistics
+import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import psutil
+from bench import sinks
+from bench.processes import cpu_s
+from bench.senders import SENDER, Load, send_all, wired
+from bench.sinks import Sinks
+from rich.console import Console
+from rich.table import Table
 
 from mail_proto.smtp.content import has_bare_line_ends
-from mail_testkit import messages
-from mail_testkit.clients import HOST, Rest, User
+from mail_testkit import messages, postfix
+from mail_testkit.clients import HOST, Rest
 from mail_testkit.running import RunningPostroom, run_postroom, temporary_directory
 from postroom_cli.demo.dns import dns_server
-from postroom_cli.launcher.config import free_port
 
-HOSTS = 10
-DOMAINS = 50
+HOSTS: Final = 10
+DOMAINS: Final = 50
 SLOW, DEAD = 8, 9
-SLOW_S = 0.5
-SERVICES = ("smtp-in", "smtp-out", "store-api")
-TIME_LIMIT_S = 240
+TIME_LIMIT_S: Final = 240.0
+PROCESSES: Final = ("smtp-in", "store-api", "smtp-out", "postgres", "nats")
 
 
-@dataclass
-class Sinks:
-    """SMTP servers on 127.0.1.0 and so on that count what they take."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement; `cpu_ms` of a message until the eight had theirs."""
 
+    server: str
+    way: str
+    messages: int
+    submitted_per_s: float
+    relayed_per_s: float
+    slow_host_has: int
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One of those compared. `senders`: who submits, each with a password where it has to log in."""
+
+    name: str
     port: int
-    taken: Counter[int] = field(default_factory=Counter)
-    last: dict[int, float] = field(default_factory=dict)
-
-    async def _serve(self, host: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if host == DEAD:
-                await reader.read()
-                return
-            writer.write(b"220 sink\r\n")
-            while line := await reader.readline():
-                verb = line[:4].upper()
-                if verb == b"EHLO":
-                    writer.write(b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
-                elif verb == b"DATA":
-                    writer.write(b"354 go\r\n")
-                    await self._swallow(reader)
-                    if host == SLOW:
-                        await asyncio.sleep(SLOW_S)
-                    self.taken[host] += 1
-                    self.last[host] = time.perf_counter()
-                    writer.write(b"250 2.0.0 taken\r\n")
-                elif verb == b"QUIT":
-                    writer.write(b"221 bye\r\n")
-                    break
-                else:
-                    writer.write(b"250 ok\r\n")
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    @staticmethod
-    async def _swallow(reader: asyncio.StreamReader) -> None:
-        while await reader.readline() != b".\r\n":
-            pass
-
-    async def run(self, up: threading.Event, down: asyncio.Event) -> None:
-        servers = [
-            await asyncio.start_server(partial(self._serve, host), f"127.0.1.{host}", self.port, limit=2**20)
-            for host in range(HOSTS)
-        ]
-        up.set()
-        await down.wait()
-        for server in servers:
-            server.close()
+    senders: Sequence[tuple[str, str | None]]
+    roots: dict[str, psutil.Process]
 
 
-@contextmanager
-def sinks() -> Iterator[Sinks]:
-    """They run in a thread of their own while the block runs."""
-    made, loop, up, down = Sinks(free_port()), asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(made.run(up, down)), daemon=True)
-    thread.start()
-    up.wait(10)
-    try:
-        yield made
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join(10)
+def measure(server: Server, hosts: Sinks, letters: Sequence[bytes], number: int, *, even: bool) -> Measured:
+    """Submit `number` messages; the slow and the dead host aren't waited for. Raises SystemExit: it takes too long."""
+    numbers = [n for n in range(number * HOSTS // SLOW if even else number) if not even or n % HOSTS < SLOW]
+    pairs = [(f"r{n}@d{n % DOMAINS}.sink.test", letters[n % len(letters)]) for n in numbers]
+    width = len(server.senders)
+    loads = [Load(pairs[n::width], sender, password) for n, (sender, password) in enumerate(server.senders)]
+    awaited = sum(1 for n in numbers if n % HOSTS < SLOW) + sum(hosts.taken[:SLOW])
+    slow_before = hosts.taken[SLOW]
+    before, started = cpu_s(server.roots), time.perf_counter()
+    sent = send_all(loads, server.port, HOST, "kept")
+    while sum(hosts.taken[:SLOW]) < awaited:
+        if time.perf_counter() - started > TIME_LIMIT_S:
+            raise SystemExit(f"after {TIME_LIMIT_S} s the hosts have only {list(hosts.taken)}, of {awaited}")
+        time.sleep(0.02)
+    used = cpu_s(server.roots) - before
+    latencies = sorted(sent.latencies_s)
+    return Measured(
+        server.name,
+        "even" if even else "slow and dead",
+        len(numbers),
+        round(len(numbers) / sent.elapsed_s, 1),
+        round(sum(1 for n in numbers if n % HOSTS < SLOW) / (max(hosts.last[:SLOW]) - started), 1),
+        hosts.taken[SLOW] - slow_before,
+        round(statistics.median(latencies) * 1000, 1),
+        round(latencies[len(latencies) * 99 // 100] * 1000, 1),
+        {name: round(seconds / len(numbers) * 1000, 3) for name, seconds in used.items()},
+    )
 
 
 def zone() -> str:
     """Five domains to each host."""
-    records = [f"mx{host}.sink.test. 60 IN A 127.0.1.{host}\n" for host in range(HOSTS)]
+    records = [f"mx{host}.sink.test. 60 IN A {Sinks.address(host)}\n" for host in range(HOSTS)]
     records += [f"d{n}.sink.test. 60 IN MX 10 mx{n % HOSTS}.sink.test.\n" for n in range(DOMAINS)]
     return "".join(records)
 
 
-def submit(postroom: RunningPostroom, user: User, numbers: Sequence[int], letters: Sequence[bytes]) -> None:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP_SSL(HOST, postroom.ports["submissions"], context=context) as client:
-        client.login(user.address, user.password)
-        for number in numbers:
-            letter = letters[number % len(letters)]
-            client.sendmail(user.address, [f"r{number}@d{number % DOMAINS}.sink.test"], letter)
-
-
-def cpu_s(postroom: RunningPostroom) -> dict[str, float]:
-    """Seconds that each of our processes has used so far."""
-    used = {}
-    for name in SERVICES:
-        times = psutil.Process(postroom.process_id(name)).cpu_times()
-        used[name] = times.user + times.system
-    return used
-
-
-def measure(postroom: RunningPostroom, sinks: Sinks, numbers: Sequence[int], connections: int) -> dict[str, float]:
-    """Rates of these messages; the slow and the dead host aren't waited for."""
+def postroom_server(postroom: RunningPostroom, connections: int) -> Server:
     rest = Rest(postroom)
     users = [rest.make_user() for _ in range(connections)]
-    letters = [sent for path in messages.paths() if not has_bare_line_ends(sent := messages.as_sent(path))]
-    awaited = sum(1 for number in numbers if number % HOSTS < SLOW)
-    before, started = cpu_s(postroom), time.perf_counter()
-    threads = [
-        threading.Thread(target=submit, args=(postroom, user, numbers[n::connections], letters))
-        for n, user in enumerate(users)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    submitted = time.perf_counter() - started
-    while sum(sinks.taken[host] for host in range(SLOW)) < awaited:
-        if time.perf_counter() - started > TIME_LIMIT_S:
-            raise SystemExit(f"after {TIME_LIMIT_S} s only {dict(sinks.taken)} of {awaited} were relayed")
-        time.sleep(0.02)
-    relayed = max(sinks.last[host] for host in range(SLOW) if host in sinks.last) - started
-    used = {name: seconds - before[name] for name, seconds in cpu_s(postroom).items()}
-    return {
-        "messages": len(numbers),
-        "submitted_per_s": round(len(numbers) / submitted, 1),
-        "relayed_per_s": round(awaited / relayed, 1),
-        "slow_host_has": sinks.taken[SLOW],
-        **{f"{name}_ms_per_message": round(1000 * seconds / len(numbers), 2) for name, seconds in used.items()},
-    }
+    return Server(
+        "Postroom",
+        postroom.ports["submission"],
+        [(user.address, user.password) for user in users],
+        {name: psutil.Process(postroom.pid(name)) for name in PROCESSES},
+    )
+
+
+def peer(stack: ExitStack, hosts: Sinks, connections: int) -> Iterator[Server]:
+    """Postfix, where it is installed and may be run."""
+    if postfix.program() is None:
+        return
+    root = stack.enter_context(temporary_directory())
+    hops = [f"d{n}.sink.test smtp:[{Sinks.address(n % HOSTS)}]:{hosts.port}\n" for n in range(DOMAINS)]
+    (root / "hops").write_text("".join(hops))
+    root.chmod(0o755)
+    front = stack.enter_context(postfix.running(root / "postfix", [f"transport_maps = texthash:{root}/hops"]))
+    yield Server("Postfix", front.port, [(SENDER, None)] * connections, {"postfix": psutil.Process(front.pid)})
+
+
+def tables(found: Sequence[Measured]) -> Iterator[Table]:
+    """How fast, and what each message cost in each process."""
+    rates = Table(title=f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    costs = Table(title="CPU ms of a message")
+    for shown, columns in (
+        (rates, ("messages", "submitted/s", "relayed/s", "slow has", "p50 ms", "p99 ms")),
+        (costs, ("in all",)),
+    ):
+        for column in ("server", "hosts"):
+            shown.add_column(column)
+        for column in columns:
+            shown.add_column(column, justify="right")
+    costs.add_column("by process")
+    for one in found:
+        figures = (one.messages, one.submitted_per_s, one.relayed_per_s, one.slow_host_has, one.p50_ms, one.p99_ms)
+        rates.add_row(one.server, one.way, *[f"{each:,.0f}" for each in figures])
+        by_process = ", ".join(f"{name} {cost:.2f}" for name, cost in one.cpu_ms.items())
+        costs.add_row(one.server, one.way, f"{sum(one.cpu_ms.values()):.2f}", by_process)
+    yield rates
+    yield costs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=5000)
-    parser.add_argument("--connections", type=int, default=8, help="that submit")
-    parser.add_argument("--even", action="store_true", help="nothing for the slow and the dead host")
+    parser.add_argument("--messages", type=int, default=5000, help="in each measurement")
+    parser.add_argument("--connections", type=int, default=32, help="that submit")
+    parser.add_argument("--only", choices=["postroom", "postfix"], help="one of the two")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each measurement")
     arguments = parser.parse_args()
-    numbers = [n for n in range(arguments.messages) if not arguments.even or n % HOSTS < SLOW]
-    print(f"# {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; load generator included")
-    with temporary_directory() as directory, sinks() as hosts, dns_server(zone()) as (dns, _):
-        settings = {
-            "POSTROOM_LOG_LEVEL": "warning",
-            "POSTROOM_DNS_SERVER": dns,
-            "POSTROOM_RELAY_PORT": str(hosts.port),
-        }
-        with run_postroom(directory / "data", **settings) as postroom:
-            figures = measure(postroom, hosts, numbers, arguments.connections)
-    print("  ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
+    # Postfix goes on when whoever started it is killed: let the blocks end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    letters = [wired(sent) for path in messages.paths() if not has_bare_line_ends(sent := messages.as_sent(path))]
+    found = []
+    for name in ("postroom", "postfix"):
+        for even in (True, False):
+            if arguments.only not in (None, name):
+                continue
+            with ExitStack() as stack:
+                hosts = stack.enter_context(sinks.running(HOSTS, SLOW, DEAD))
+                for server in servers(stack, name, hosts, arguments.connections):
+                    # What is made once is made: logins, connections, look-ups.
+                    measure(server, hosts, letters, arguments.connections, even=True)
+                    found.append(measure(server, hosts, letters, arguments.messages, even=even))
+                    if arguments.json:
+                        print(json.dumps(asdict(found[-1])), flush=True)
+    if not arguments.json:
+        for table in tables(found):
+            Console().print(table)
+
+
+def servers(stack: ExitStack, name: str, hosts: Sinks, connections: int) -> Iterator[Server]:
+    """That one, new, with an empty queue."""
+    if name == "postfix":
+        yield from peer(stack, hosts, connections)
+        return
+    dns, _ = stack.enter_context(dns_server(zone()))
+    settings = {
+        "POSTROOM_LOG_LEVEL": "warning",
+        "POSTROOM_DNS_SERVER": dns,
+        "POSTROOM_RELAY_PORT": str(hosts.port),
+    }
+    data = stack.enter_context(temporary_directory()) / "data"
+    yield postroom_server(stack.enter_context(run_postroom(data, **settings)), connections)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
@@ -17,16 +18,22 @@ import uvloop
 HOST: Final = "127.0.0.1"
 REPLY_TIMEOUT_S: Final = 60.0
 SENDER: Final = "bench@sender.test"
+# At the same time; a password is dear to check.
+LOGINS: Final = 4
 
 Way = Literal["kept", "each"]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one connection sends: to whom, and messages ready for the wire (`wired`)."""
+    """What one connection sends: pairs of a recipient and a message ready for the wire (`wired`).
 
-    recipient: str
-    letters: Sequence[bytes]
+    `password`: the sender is an account's and logs in.
+    """
+
+    letters: Sequence[tuple[str, bytes]]
+    sender: str = SENDER
+    password: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +80,15 @@ class _Client(asyncio.Protocol):
                 assert reply.startswith(code), reply
 
 
-async def _connect(port: int, source: str) -> _Client:
+async def _connect(load: Load, port: int, source: str, logins: asyncio.Semaphore) -> _Client:
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(_Client, HOST, port, local_addr=(source, 0))
     await client.ask(b"", b"220")
     await client.ask(b"EHLO sender.test\r\n", b"250")
+    if load.password is not None:
+        secret = f"\0{load.sender}\0{load.password}".encode()
+        async with logins:
+            await client.ask(b"AUTH PLAIN " + b64encode(secret) + b"\r\n", b"235")
     return client
 
 
@@ -87,13 +98,13 @@ async def _quit(client: _Client) -> None:
     client.transport.close()
 
 
-async def _send(load: Load, port: int, source: str, way: Way) -> list[float]:
+async def _send(load: Load, port: int, source: str, way: Way, logins: asyncio.Semaphore) -> list[float]:
     latencies: list[float] = []
-    envelope = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{load.recipient}>\r\nDATA\r\n".encode()
-    client = await _connect(port, source) if way == "kept" else None
-    for letter in load.letters:
+    client = await _connect(load, port, source, logins) if way == "kept" else None
+    for recipient, letter in load.letters:
         started = time.perf_counter()
-        one = client or await _connect(port, source)
+        one = client or await _connect(load, port, source, logins)
+        envelope = f"MAIL FROM:<{load.sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode()
         await one.ask(envelope, b"250", b"250", b"354")
         await one.ask(letter, b"250")
         latencies.append(time.perf_counter() - started)
@@ -109,8 +120,9 @@ def send_all(loads: Sequence[Load], port: int, source: str, way: Way) -> Sent:
 
     async def send() -> Sent:
         started = time.perf_counter()
+        logins = asyncio.Semaphore(LOGINS)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_send(load, port, source, way)) for load in loads]
+            tasks = [group.create_task(_send(load, port, source, way, logins)) for load in loads]
         elapsed = time.perf_counter() - started
         return Sent(elapsed, [latency for task in tasks for latency in task.result()])
 

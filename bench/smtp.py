@@ -25,7 +25,6 @@ import signal
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -35,6 +34,7 @@ import dkim  # type: ignore[import-untyped]
 import psutil
 from bench import dovecot
 from bench.indexing import indexed
+from bench.processes import cpu_s
 from bench.senders import SENDER, Load, Way, send_all, wired
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -83,20 +83,12 @@ class Server:
     roots: dict[str, psutil.Process]
     settle: Callable[[], None]
 
-    def cpu_s(self) -> Counter[str]:
-        """So far, by process; those that have ended are counted with who started them."""
-        found: Counter[str] = Counter()
-        for name, root in self.roots.items():
-            for process in (root, *root.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    found[name] += sum(process.cpu_times()[:4])
-        return found
-
 
 def measure(server: Server, users: Sequence[User], letters: Sequence[bytes], number: int, way: Way) -> Measured:
     """Send `number` messages to each user."""
     loads = [
-        Load(user.address, [letters[(n * 7 + u) % len(letters)] for n in range(number)]) for u, user in enumerate(users)
+        Load([(user.address, letters[(n * 7 + u) % len(letters)]) for n in range(number)])
+        for u, user in enumerate(users)
     ]
     with ExitStack() as stack:
         readers = [stack.enter_context(imaplib.IMAP4(HOST, server.imap_port)) for _ in users]
@@ -104,19 +96,19 @@ def measure(server: Server, users: Sequence[User], letters: Sequence[bytes], num
         for reader, user in zip(readers, users, strict=True):
             reader.login(user.address, user.password)
             expected.append(_messages(reader) + number)
-        before, started = server.cpu_s(), time.perf_counter()
+        before, started = cpu_s(server.roots), time.perf_counter()
         sent = send_all(loads, server.port, server.source, way)
         _wait_until_visible(readers, expected)
         visible_s = time.perf_counter() - started
-        used = server.cpu_s() - before
+        used = cpu_s(server.roots) - before
     server.settle()
-    later = (server.cpu_s() - before - used).total()
+    later = (cpu_s(server.roots) - before - used).total()
     latencies, total = sorted(sent.latencies_s), len(sent.latencies_s)
     return Measured(
         server.name,
         way,
         total,
-        sum(len(letter) for load in loads for letter in load.letters),
+        sum(len(letter) for load in loads for _, letter in load.letters),
         round(total / sent.elapsed_s, 1),
         round(total / visible_s, 1),
         round(statistics.median(latencies) * 1000, 1),

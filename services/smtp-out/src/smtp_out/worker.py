@@ -132,7 +132,12 @@ class Worker:
         """Send, or tell why not, and report. True: the job is done with; False: it must come again."""
         lease = uuid4()
         fields = {"queue_id": str(job.transmission_id), "domain": job.domain}
-        want = ClaimDeliveries(delivery_ids=job.delivery_ids, lease=lease, lease_s=self._lease_s)
+        want = ClaimDeliveries(
+            delivery_ids=job.delivery_ids,
+            lease=lease,
+            lease_s=self._lease_s,
+            with_message=not isinstance(way, Verdict),
+        )
         try:
             work = _Work(await self._store.claim(want), lease, fields)
         except (Conflict, NotFound):
@@ -177,7 +182,9 @@ class Worker:
 
         done = True
         async with _repeating(min(RENEW_S, self._lease_s / 4), renew):
-            message = await self._store.queued_message(work.claim.transmission_id)
+            message = work.claim.message
+            if message is None:
+                message = await self._store.queued_message(work.claim.transmission_id)
             async for outcomes in self._sender.send(work.claim, plan, visit, message):
                 with UNRECORDED.time():
                     done = await self._report(work, outcomes) and done

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import UUID
 
 from mail_proto.srs import Srs
-from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
+from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes, Resolution
+from mail_runtime.contracts.store.screening import Spend
 from store_api.accounts.issuers import Issuers
 from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
@@ -16,6 +18,7 @@ from store_api.blobs.blobs import Blobs
 from store_api.blobs.collector import Collector, Windows
 from store_api.db.engine import Database, run
 from store_api.db.together import Together
+from store_api.directory.questions import Question, recipients
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Changed, Notifier
 from store_api.events.publisher import Publisher
@@ -28,9 +31,11 @@ from store_api.mailboxes.kept import KeptMailboxes
 from store_api.mailboxes.retention import Retention
 from store_api.queue.claims import claim_all
 from store_api.queue.dispatcher import Dispatcher
+from store_api.queue.leaving import Leaving, leaving
 from store_api.queue.outcomes import Reporting
 from store_api.queue.overdue import expire, tell_delays
 from store_api.queue.retries import Retries
+from store_api.screening.allowances import spend
 from store_api.search.indexer import Indexer
 from store_api.settings import Settings
 
@@ -51,6 +56,9 @@ class Store:
     kept_mailboxes: KeptMailboxes = field(default_factory=KeptMailboxes)
     coalescer: Coalescer = field(init=False)
     claiming: Together[ClaimDeliveries, Claim] = field(init=False)
+    leaving: Together[UUID, Leaving] = field(init=False)
+    resolving: Together[Question, list[Resolution]] = field(init=False)
+    spending: Together[Spend, bool] = field(init=False)
     reporting: Reporting = field(init=False)
     rules: Rules = field(init=False)
     cursors: Cursors = field(init=False)
@@ -74,6 +82,9 @@ class Store:
         self.coalescer = Coalescer(self.database, self.blobs, self.rules, self.committed)
         self.indexer.give_way = self.coalescer.pace.give_way
         self.claiming = Together(partial(claim_all, self.database))
+        self.leaving = Together(partial(leaving, self.database))
+        self.resolving = Together(partial(recipients, self.database, self.rules.srs))
+        self.spending = Together(partial(spend, self.database))
         retries = Retries(self.settings.retry_first_s)
         self.reporting = Reporting(self.database, self.blobs, retries, self.rules)
         self.dispatcher.report = self.report

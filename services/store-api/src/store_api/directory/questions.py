@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_proto.srs import Srs
-from mail_runtime.contracts.errors import Refused
+from mail_runtime.contracts.errors import Refused, StoreError
 from mail_runtime.contracts.store import Resolution
-from store_api.directory.expansion import Sender
+from store_api.db.engine import Database
+from store_api.directory.expansion import Sender, Submitter
 from store_api.directory.resolve import Route, full_accounts, may_send_as, resolve, submitters
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a sender asks: may it write to these. `submitted_by`: the account that submits."""
+
+    addresses: Sequence[str]
+    reverse_path: str
+    submitted_by: UUID | None
+
+
 async def recipients(
-    connection: AsyncConnection, srs: Srs, addresses: Sequence[str], reverse_path: str, submitted_by: UUID | None
-) -> list[Resolution]:
-    """What a sender is told of each recipient, in order. Raises Refused: the account may not send."""
-    sender = Sender(reverse_path)
-    if submitted_by is not None:
-        submitter = (await submitters(connection, [submitted_by])).get(submitted_by)
-        if submitter is None:
-            raise Refused("5.7.1 this account may not send")
-        sender = Sender(reverse_path, submitter)
-    routes = (await resolve(connection, srs, [(address.replace("\0", ""), sender) for address in addresses])).routes
-    full = await full_accounts(connection, routes)
-    return [_resolution(address, route, full) for address, route in zip(addresses, routes, strict=True)]
+    database: Database, srs: Srs, questions: Sequence[Question]
+) -> list[list[Resolution] | StoreError]:
+    """What each sender is told of each of its recipients, in order; Refused: its account may not send.
+
+    In one transaction, whose statements answer all of them. Raises Unavailable.
+    """
+    async with database.transaction() as connection:
+        known = await submitters(connection, {one.submitted_by for one in questions if one.submitted_by is not None})
+        senders = [_sender(one, known) for one in questions]
+        pairs = [
+            (address.replace("\0", ""), sender)
+            for one, sender in zip(questions, senders, strict=True)
+            if sender is not None
+            for address in one.addresses
+        ]
+        routes = (await resolve(connection, srs, pairs)).routes
+        full = await full_accounts(connection, routes)
+    found = iter(routes)
+    return [
+        Refused("5.7.1 this account may not send")
+        if sender is None
+        else [_resolution(address, next(found), full) for address in one.addresses]
+        for one, sender in zip(questions, senders, strict=True)
+    ]
+
+
+def _sender(question: Question, known: Mapping[UUID, Submitter]) -> Sender | None:
+    if question.submitted_by is None:
+        return Sender(question.reverse_path)
+    submitter = known.get(question.submitted_by)
+    return None if submitter is None else Sender(question.reverse_path, submitter)
 
 
 def _resolution(address: str, route: Route, full: set[UUID]) -> Resolution:

@@ -27,9 +27,11 @@ INLINE_OCTETS: Final = 65_536
 
 # The domain whose mail it is, and its other names: whoever has an account there writes in all of them.
 _KEYS: Final = """
-SELECT k.id, k.selector, k.algorithm, k.private_key, k.data_key, k.key_id, d.name, d.id = o.domain_id AS is_own,
-       (SELECT is_forwarded FROM transmission WHERE id = :id)
-FROM (SELECT DISTINCT domain_id FROM delivery WHERE transmission_id = :id AND domain_id IS NOT NULL) o
+SELECT o.transmission_id, k.id, k.selector, k.algorithm, k.private_key, k.data_key, k.key_id, d.name,
+       d.id = o.domain_id AS is_own, t.is_forwarded
+FROM (SELECT DISTINCT transmission_id, domain_id FROM delivery
+      WHERE transmission_id = ANY (CAST(:ids AS uuid[])) AND domain_id IS NOT NULL) o
+JOIN transmission t ON t.id = o.transmission_id
 JOIN domain own ON own.id = o.domain_id
 JOIN domain d ON coalesce(d.alias_of, d.id) = coalesce(own.alias_of, own.id)
 JOIN dkim_key k ON k.domain_id = d.id AND k.state = 'active'
@@ -37,9 +39,12 @@ ORDER BY k.algorithm, k.selector
 """
 
 
-async def keys_for(database: Database, transmission_id: UUID) -> Sequence[Any]:
-    """Rows of the keys that may sign a transmission; none: it leaves as it is. Raises Unavailable."""
-    return await database.fetch(_KEYS, id=transmission_id)
+async def keys_for(database: Database, transmission_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """Rows of the keys that may sign each transmission; one without any leaves as it is. Raises Unavailable."""
+    found: dict[UUID, list[Any]] = {}
+    for row in await database.fetch(_KEYS, ids=list(transmission_ids)):
+        found.setdefault(row.transmission_id, []).append(row)
+    return found
 
 
 async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any], hostname: str) -> bytes:

@@ -28,7 +28,10 @@ _REACHABLE: Final = f"WITH reachable AS MATERIALIZED ({REACHABLE}) "
 _ALL_SUMMARIES: Final = _REACHABLE + _SUMMARIES.replace(_READABLE, f"({_READABLE} OR {_READABLE_ELSEWHERE})")
 _ALL_PLACES: Final = _REACHABLE + _PLACES.replace(_READABLE, f"({_READABLE} OR {_READABLE_ELSEWHERE})")
 
-_TRANSMISSION_PLACE: Final = f"SELECT {COLUMNS} FROM transmission t JOIN blob b ON b.id = t.blob_id WHERE t.id = :id"
+_TRANSMISSION_PLACES: Final = f"""
+SELECT t.id AS transmission_id, {COLUMNS} FROM transmission t JOIN blob b ON b.id = t.blob_id
+WHERE t.id = ANY (CAST(:ids AS uuid[]))
+"""
 
 
 async def summaries(database: Database, account_id: UUID, blob_ids: Sequence[UUID]) -> list[bytes]:
@@ -62,7 +65,13 @@ def _check_number(blob_ids: Sequence[UUID]) -> None:
 
 async def transmission_place(database: Database, transmission_id: UUID) -> Place:
     """Where the message of a transmission is. Raises NotFound, Unavailable."""
-    rows = await database.fetch(_TRANSMISSION_PLACE, id=transmission_id)
-    if not rows:
+    found = await transmission_places(database, [transmission_id])
+    if transmission_id not in found:
         raise NotFound("there is no such transmission")
-    return Place(*rows[0])
+    return found[transmission_id]
+
+
+async def transmission_places(database: Database, transmission_ids: Sequence[UUID]) -> dict[UUID, Place]:
+    """Where the messages of transmissions are; those that aren't there are left out. Raises Unavailable."""
+    rows = await database.fetch(_TRANSMISSION_PLACES, ids=list(transmission_ids))
+    return {transmission_id: Place(*place) for transmission_id, *place in rows}

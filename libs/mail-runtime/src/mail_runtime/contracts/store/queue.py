@@ -23,11 +23,15 @@ class RelayJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimDeliveries(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask for the right to send. `lease` is made by the worker: it fences outcomes of earlier claims."""
+    """Ask for the right to send. `lease` is made by the worker: it fences outcomes of earlier claims.
+
+    `with_message`: the message may come with the claim.
+    """
 
     delivery_ids: list[UUID]
     lease: UUID
     lease_s: int
+    with_message: bool = False
 
 
 class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +45,10 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries that are now the worker's; those that were done or are leased elsewhere are left out."""
+    """Deliveries that are now the worker's; those that were done or are leased elsewhere are left out.
+
+    `message`: as it leaves, where it was asked for and is small; None: it is to be fetched.
+    """
 
     transmission_id: UUID
     reverse_path: str
@@ -52,6 +59,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ret: Ret = ""
     envid: str = ""
     tls_wish: TlsWish = ""
+    message: bytes | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.errors import StoreError
 from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
-from store_api.directory.questions import check_sender, recipients
-from store_api.dkim.signing import keys_for, signatures
+from store_api.blobs.reading import read
+from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
-from store_api.messages.contents import transmission_place
+from store_api.store import Store
+
+# A message goes with a claim up to this size: a call less for most, and a small answer still.
+ENCLOSED_OCTETS: Final = 256 * 1024
 
 router = APIRouter(prefix="/internal")
 router.include_router(mailboxes.router)
@@ -33,10 +39,8 @@ async def get_ready(store: TheStore) -> None:
 async def post_resolve(
     store: TheStore, request: Request, reverse_path: str = "", submitted_by: UUID | None = None
 ) -> Response:
-    addresses = await read_value(request, list[str])
-    async with store.database.transaction() as connection:
-        found = await recipients(connection, store.rules.srs, addresses, reverse_path, submitted_by)
-    return packed(found)
+    question = Question(await read_value(request, list[str]), reverse_path, submitted_by)
+    return packed(await store.resolving.ask(question))
 
 
 @router.post("/accounts/{account_id}/sender", status_code=204)
@@ -57,15 +61,26 @@ async def post_transmission(store: TheStore, request: Request) -> Response:
 @router.get("/transmissions/{transmission_id}/message")
 async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Response:
     """The message as it leaves: with the signatures of its domain on top."""
-    place = await transmission_place(store.database, transmission_id)
-    keys = await keys_for(store.database, transmission_id)
-    on_top = await signatures(store.blobs, place, keys, store.settings.hostname) if keys else b""
-    return await body_response(store.blobs, place, on_top)
+    message = await store.leaving.ask(transmission_id)
+    return await body_response(store.blobs, message.place, await message.on_top(store.blobs, store.settings.hostname))
 
 
 @router.post("/deliveries/claim")
 async def post_claim(store: TheStore, request: Request) -> Response:
-    return packed(await store.claiming.ask(await read_value(request, wire.ClaimDeliveries)))
+    wanted = await read_value(request, wire.ClaimDeliveries)
+    claim = await store.claiming.ask(wanted)
+    if wanted.with_message and claim.octets <= ENCLOSED_OCTETS:
+        claim = msgspec.structs.replace(claim, message=await _message(store, claim.transmission_id))
+    return packed(claim)
+
+
+async def _message(store: Store, transmission_id: UUID) -> bytes | None:
+    """A small message as it leaves; None: it can't be had now, and whoever fetches it is told why."""
+    try:
+        message = await store.leaving.ask(transmission_id)
+        return await message.on_top(store.blobs, store.settings.hostname) + await read(store.blobs, message.place)
+    except StoreError:
+        return None
 
 
 @router.post("/deliveries/outcomes", status_code=204)

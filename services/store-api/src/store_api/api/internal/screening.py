@@ -10,7 +10,7 @@ from mail_runtime.contracts.store.screening import Spend, Stranger, Told
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value
 from store_api.events.outbox import Event, record
-from store_api.screening import allowances, greylist
+from store_api.screening import greylist
 
 router = APIRouter()
 
@@ -25,7 +25,7 @@ async def post_greylist(store: TheStore, request: Request) -> Response:
 
 @router.post("/allowances")
 async def post_allowance(store: TheStore, request: Request) -> Response:
-    return packed(await allowances.spend(store.database, await read_value(request, Spend)))
+    return packed(await store.spending.ask(await read_value(request, Spend)))
 
 
 @router.post("/events", status_code=204)
