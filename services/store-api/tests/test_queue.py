@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 import pytest
 
 from mail_runtime.contracts import store as wire
@@ -255,6 +256,24 @@ async def test_what_the_sender_asked_about_notifications_reaches_the_relay(
         f"a@{domain}": (["success", "delay"], f"rfc822;A@{domain}"),
         f"b@{domain}": (None, ""),
     }
+
+
+@pytest.mark.usefixtures("no_relay")
+@pytest.mark.parametrize("length", [0, 300_000])
+async def test_a_small_message_comes_with_its_claim(
+    store: StoreClient, rest: aiohttp.ClientSession, account: Any, domain: str, length: int
+) -> None:
+    message = MESSAGE + b"line  of text \r\n" * (length // 16)
+    sent = wire.Transmission(
+        id=uuid4(), reverse_path=account.address, recipients=[f"a@{domain}"], submitted_by=account.id
+    )
+    await store.accept(sent, message)
+    lease, delivery_ids = uuid4(), [UUID(item["id"]) for item in await queued(rest, domain)]
+    renewed = wire.ClaimDeliveries(delivery_ids=delivery_ids, lease=lease, lease_s=60)
+    claim = await store.claim(msgspec.structs.replace(renewed, with_message=True))
+    assert claim.message == (None if length else await store.queued_message(sent.id))
+    assert (await store.queued_message(sent.id)).endswith(message)
+    assert (await store.claim(renewed)).message is None, "who only goes on has it"
 
 
 @pytest.mark.usefixtures("no_relay")
