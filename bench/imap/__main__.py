@@ -51,12 +51,14 @@ def measure(server: Server, row: Row, benches: Sequence[Bench], effort: float) -
     return Measured(row.name, server.name, units / elapsed, (server.cpu_s() - before) / units * 1e6)
 
 
-def on_server(server: Server, users: Sequence[User], letters: Sequence[bytes], effort: float) -> list[Measured]:
-    """All rows, in their order: each finds what the ones before have left."""
+def on_server(
+    server: Server, users: Sequence[User], letters: Sequence[bytes], effort: float, rows: Sequence[Row]
+) -> list[Measured]:
+    """In their order: each finds what the ones before have left."""
     at_once(lambda user: Client(server.port, user).close(), users)  # passwords are known from here on
     benches = [Bench(server.port, user, letters) for user in users]
     found = []
-    for row in ROWS:
+    for row in rows:
         found.append(measure(server, row, benches, effort))
         if row.name == "APPEND":
             server.settle()
@@ -74,7 +76,7 @@ def table(found: Sequence[Measured]) -> Table:
         columns += [f"{other} /s", "CPU µs", "ratio", "goal", "ratio by CPU"]
     for column in columns:
         shown.add_column(column, justify="right" if column else "left")
-    for row in ROWS:
+    for row in (row for row in ROWS if (row.name, "Postroom") in by_row):
         ours = by_row[row.name, "Postroom"]
         cells = [f"{row.name}, {row.unit}", f"{ours.per_s:,.0f}", f"{ours.cpu_us:,.0f}"]
         for other in others:
@@ -92,10 +94,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--messages", type=int, default=100, help="of each client")
     parser.add_argument("--effort", type=float, default=1.0, help="how often rows are repeated, as a factor")
+    parser.add_argument("--rows", nargs="*", default=[], help="of these names alone, and what they build on")
     parser.add_argument("--json", action="store_true", help="one JSON object for each row and server")
     arguments = parser.parse_args()
     found_letters = [messages.as_sent(path) for path in messages.paths()]
     kept = [octets for octets in found_letters if b"\0" not in octets]  # with NUL only as a literal8 (RFC 9051 §4.3.1)
+    built_on = {"APPEND", *(["STATUS"] if "COPY 1:*" in arguments.rows else [])}
+    rows = [row for row in ROWS if not arguments.rows or row.name in built_on.union(arguments.rows)]
     letters = [kept[n * 7 % len(kept)] for n in range(arguments.messages)]
     with ExitStack() as stack:
         data = stack.enter_context(temporary_directory()) / "data"
@@ -104,7 +109,7 @@ def main() -> None:
         users = [rest.make_user() for _ in range(arguments.clients)]
         found = []
         for server in servers(stack, users, postroom):
-            found += on_server(server, users, letters, arguments.effort)
+            found += on_server(server, users, letters, arguments.effort, rows)
     if arguments.json:
         for one in found:
             print(json.dumps(asdict(one)))

@@ -51,7 +51,8 @@ async def replicas(postroom: RunningPostroom) -> AsyncIterator[dict[str, int]]:
         ports = await stack.enter_async_context(smtp_in.server.serve(smtp, SmtpShared(smtp, store, Recipients(store))))
         ports |= await stack.enter_async_context(pop3.server.serve(pop, Pop3Shared(pop, store, Locks(store))))
         contents = Contents(store, im.summary_cache_octets, im.body_cache_octets)
-        shared = ImapShared(im, store, contents, Watches(bus), Views(store))
+        watches = Watches(bus)
+        shared = ImapShared(im, store, contents, watches, Views(store, watches))
         yield ports | await stack.enter_async_context(imap.server.serve(im, shared))
 
 

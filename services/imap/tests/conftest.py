@@ -37,7 +37,8 @@ async def served(postroom: RunningPostroom, **changes: Any) -> AsyncIterator[dic
         Bus(settings.nats_url, "imap-replica") as bus,
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        shared = Shared(settings, store, contents, Watches(bus), Views(store))
+        watches = Watches(bus, settling_s=0.0)
+        shared = Shared(settings, store, contents, watches, Views(store, watches))
         await bus.wait_connected()
         async with serve(settings, shared) as ports:
             yield ports
@@ -48,3 +49,19 @@ def replica(postroom: RunningPostroom) -> Iterator[Replica]:
     """`replica(setting=value)` starts one and gives its ports."""
     with ExitStack() as stack:
         yield lambda **changes: stack.enter_context(in_thread(served(postroom, **changes)))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The last word of each path that a replica of this process asks for."""
+    made: list[str] = []
+    ask = StoreClient._call
+
+    async def counted(
+        store: StoreClient, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        made.append(path.partition("?")[0].rpartition("/")[2])
+        return await ask(store, method, path, body, timeout_s)
+
+    monkeypatch.setattr(StoreClient, "_call", counted)
+    return made

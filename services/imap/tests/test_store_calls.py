@@ -5,28 +5,9 @@ from __future__ import annotations
 import imaplib
 from collections.abc import Callable
 
-import pytest
-
-from mail_runtime.store_client import StoreClient
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest
 from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The last word of each path that a replica of this process asks for."""
-    made: list[str] = []
-    ask = StoreClient._call
-
-    async def counted(
-        store: StoreClient, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None
-    ) -> bytes:
-        made.append(path.partition("?")[0].rpartition("/")[2])
-        return await ask(store, method, path, body, timeout_s)
-
-    monkeypatch.setattr(StoreClient, "_call", counted)
-    return made
 
 
 def test_calls_of_an_own_mailbox(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:

@@ -44,6 +44,8 @@ class Bus:
         self._dialling: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._on_connect: list[Callable[[], Awaitable[None]]] = []
+        # How often messages may have been lost: connections that ended, and what came faster than it was taken.
+        self.interruptions = 0
         self._present = Present(name, socket.gethostname(), os.getpid(), int(time.time()))
 
     async def __aenter__(self) -> Self:
@@ -87,13 +89,16 @@ class Bus:
             await self.publish(message.reply, msgspec.msgpack.encode(self._present))
 
     async def _error(self, error: Exception) -> None:
+        self.interruptions += 1
         log.info("bus_error", error=repr(error))
 
     async def _disconnected(self) -> None:
         self._connected.clear()
+        self.interruptions += 1
         log.warning("bus_disconnected")
 
     async def _reconnected(self) -> None:
+        self.interruptions += 1
         self._connected.set()
         log.info("bus_connected")
         for callback in self._on_connect:
@@ -102,6 +107,15 @@ class Bus:
     @property
     def connected(self) -> bool:
         return self._client.is_connected
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether there is a connection, to a server that hands nothing on to others of a cluster."""
+        return self.connected and self._connected.is_set() and not self._client._server_info.get("cluster")
+
+    def new_inbox(self) -> str:
+        """A subject that nobody else uses."""
+        return self._client.new_inbox()
 
     async def wait_connected(self) -> None:
         """Return once there is a connection."""

@@ -25,7 +25,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         Bus(settings.nats_url, "imap") as bus,
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        shared = Shared(settings, store, contents, Watches(bus), Views(store))
+        watches = Watches(bus)
+        shared = Shared(settings, store, contents, watches, Views(store, watches))
         async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
             await health.open_until(stopping)
 

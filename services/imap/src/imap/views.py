@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from imap.objects import KnownObjects
+from imap.watches import Hearing, Watches
 from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import NotFound, NotPermitted
@@ -27,8 +28,9 @@ KEPT_OCTETS: Final = 32 * 1024 * 1024
 class SharedMailbox:
     """One mailbox: its columns, and how they are kept current. Of one event loop."""
 
-    def __init__(self, store: StoreClient, account_id: UUID, mailbox_id: UUID) -> None:
-        self._store, self._account_id, self._mailbox_id = store, account_id, mailbox_id
+    def __init__(self, store: StoreClient, watches: Watches, account_id: UUID, mailbox_id: UUID) -> None:
+        self._store, self._watches, self._account_id, self._mailbox_id = store, watches, account_id, mailbox_id
+        self._hearing: Hearing | None = None
         self._columns: MailboxColumns | None = None
         self._mailbox: Mailbox | None = None
         self._reading = asyncio.Lock()
@@ -65,8 +67,22 @@ class SharedMailbox:
                 return
             answers = self._asked
             since = 0 if self._columns is None else self._columns.modseq
+            hearing = self._watches.hearing(self._account_id)
             self._take(await self._store.columns(self._account_id, self._mailbox_id, since))
+            self._hearing = hearing
             self._answered = answers
+
+    async def is_current(self) -> bool:
+        """Whether it is proven that everything is known that was answered to anybody before the call."""
+        if self._mailbox is None or self._mailbox.owner_id is not None:
+            return False
+        if self._hearing is not None and not self._seems_current(self._hearing):
+            return False
+        is_heard = await self._watches.prove(self._account_id)
+        return is_heard and self._hearing is not None and self._seems_current(self._hearing)
+
+    def _seems_current(self, hearing: Hearing) -> bool:
+        return self._watches.is_unchanged(self._account_id, hearing, self._mailbox_id, self.columns.modseq)
 
     async def store_flags(self, change: StoreFlags) -> FlagsStored:
         """Change flags; what changed up to then is known after it. Raises NotFound, NotPermitted, Refused, Unavailable.
@@ -115,8 +131,8 @@ def _rows(columns: Columns) -> Rows:
 class Views:
     """All of the process."""
 
-    def __init__(self, store: StoreClient) -> None:
-        self._store = store
+    def __init__(self, store: StoreClient, watches: Watches) -> None:
+        self._store, self._watches = store, watches
         self._shared: OrderedDict[tuple[UUID, UUID], SharedMailbox] = OrderedDict()
 
     async def open(self, account_id: UUID, mailbox_id: UUID) -> tuple[SharedMailbox, View]:
@@ -125,7 +141,7 @@ class Views:
         Another's mailbox is read with the rights of the account, and shared with its other sessions only.
         """
         key = (account_id, mailbox_id)
-        shared = self._shared.setdefault(key, SharedMailbox(self._store, account_id, mailbox_id))
+        shared = self._shared.setdefault(key, SharedMailbox(self._store, self._watches, account_id, mailbox_id))
         self._shared.move_to_end(key)
         try:
             await shared.refresh()

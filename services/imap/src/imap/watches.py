@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import Final
 from uuid import UUID
 
@@ -14,12 +16,19 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from mail_runtime.bus import Bus, BusUnavailable, Msg
-from mail_runtime.contracts.subjects import AccountChanged, MailboxChanged, account_subject, mailbox_subject
+from mail_runtime.contracts.subjects import UNTOLD, AccountChanged, MailboxChanged, account_subject, mailbox_subject
+from mail_runtime.order import Echoes
 
 log = structlog.get_logger()
 
 
 MAX_UNHEARD: Final = 100
+# What was read is trusted for so long without a look, however little is heard: a store may have lost NATS and not know.
+TRUSTED_S: Final = 5.0
+# After a connection to NATS: stores that lost theirs at the same time are back by then, and have said so.
+SETTLING_S: Final = 3.0
+# Mailboxes of an account that are remembered to have changed.
+MAX_CHANGED: Final = 1_000
 # Why a session ends, by what happened to its account.
 _ENDS: Final = {
     "password": "the password was changed; log in again",
@@ -101,8 +110,30 @@ class Watch:
                 self.notified(modseq)
 
 
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How much had been heard of an account when something was read.
+
+    `serial`: of its subscription; `interruptions`: when something may have been missed; `lists`: changes of the list of
+    mailboxes; `at`: time of the event loop.
+    """
+
+    serial: int
+    interruptions: int
+    lists: int
+    at: float
+
+
+_serials: Final = count()
+
+
 class _Account:
     def __init__(self) -> None:
+        self.serial = next(_serials)
+        # `Watches.interruptions` at which it was proven that its notifications arrive.
+        self.proven: int | None = None
+        self.modseqs: dict[UUID, int] = {}
+        self.lists = 0
         self.watches: set[Watch] = set()
         # Of sessions of other accounts that have a mailbox of this one selected.
         self.guests: set[Watch] = set()
@@ -113,15 +144,61 @@ class _Account:
 class Watches:
     """Notifications that are lost cost freshness only: sessions look for themselves as well."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, settling_s: float = SETTLING_S) -> None:
+        self._bus, self._echoes, self._settling_s = bus, Echoes(bus), settling_s
         self._accounts: dict[UUID, _Account] = {}
+        self._untold = 0
+        self._hears_untold = False
+        self._settled_at = float("inf")
         bus.on_connect(self._connected)
 
     @property
     def is_live(self) -> bool:
         """Whether notifications arrive at present."""
         return self._bus.connected
+
+    # Whether what was read is still so
+
+    @property
+    def _interruptions(self) -> int:
+        return self._bus.interruptions + self._untold
+
+    def hearing(self, account_id: UUID) -> Hearing | None:
+        """To be kept with what is read from now on. None: it isn't proven that notifications arrive."""
+        account = self._accounts.get(account_id)
+        if account is None or account.proven != self._interruptions:
+            return None
+        return Hearing(account.serial, account.proven, account.lists, asyncio.get_running_loop().time())
+
+    async def prove(self, account_id: UUID) -> bool:
+        """Wait until all is heard of the account that was answered to anybody before this call. False: who knows."""
+        account = self._accounts.get(account_id)
+        now = asyncio.get_running_loop().time()
+        if account is None or len(account.subscriptions) < 2 or not self._hears_untold or now < self._settled_at:
+            return False
+        interruptions = self._interruptions
+        if not await self._echoes.heard() or self._interruptions != interruptions:
+            return False
+        account.proven = interruptions
+        return not any(subscription.pending_msgs for subscription in account.subscriptions)
+
+    def is_unchanged(self, account_id: UUID, since: Hearing, mailbox_id: UUID, modseq: int) -> bool:
+        """Whether nothing was heard `since` that isn't in the mailbox as it is known at `modseq`."""
+        account = self._accounts.get(account_id)
+        return (
+            account is not None
+            and self.is_same_list(account_id, since)
+            and account.modseqs.get(mailbox_id, 0) <= modseq
+        )
+
+    def is_same_list(self, account_id: UUID, since: Hearing) -> bool:
+        """Whether nothing was heard `since` of which mailboxes the account has, and of their attributes."""
+        account = self._accounts.get(account_id)
+        return (
+            account is not None
+            and (since.serial, since.interruptions, since.lists) == (account.serial, self._interruptions, account.lists)
+            and asyncio.get_running_loop().time() < since.at + TRUSTED_S
+        )
 
     @contextmanager
     def watching(self, account_id: UUID, kick: Callable[[str], None]) -> Iterator[Watch]:
@@ -199,6 +276,11 @@ class Watches:
             log.warning("odd_subject", subject=message.subject)
             return
         account = self._accounts.get(account_id)
+        if account is not None and not change.entries:
+            if len(account.modseqs) >= MAX_CHANGED:
+                account.modseqs.clear()
+                account.serial = next(_serials)
+            account.modseqs[mailbox_id] = max(change.modseq, account.modseqs.get(mailbox_id, 0))
         for watch in (*account.watches, *account.guests) if account else ():
             if change.entries:
                 watch.annotations_changed(mailbox_id, change)
@@ -217,6 +299,8 @@ class Watches:
             log.warning("odd_message", subject=message.subject)
             return
         account = self._accounts.get(account_id)
+        if account is not None and what == "mailboxes":
+            account.lists += 1
         for watch in (*account.watches, *account.guests) if account and what == "mailboxes" else ():
             if watch.hears_all:
                 watch.others_changed = True
@@ -227,8 +311,19 @@ class Watches:
 
     async def _connected(self) -> None:
         """Subscribe what waited; whatever was published meanwhile was missed, so everybody looks."""
+        self._settled_at = asyncio.get_running_loop().time() + self._settling_s
+        if not self._hears_untold:
+            try:
+                await self._bus.subscribe(UNTOLD, self._missed)
+                self._hears_untold = True
+            except BusUnavailable as error:
+                log.info("subscribe_failed", error=str(error))
         for account_id, account in list(self._accounts.items()):
             await self.subscribe(account_id)
             for watch in (*account.watches, *account.guests):
                 watch.others_changed = True
                 watch.changed.set()
+
+    async def _missed(self, _: Msg) -> None:
+        """A store may have changed something that it couldn't tell."""
+        self._untold += 1

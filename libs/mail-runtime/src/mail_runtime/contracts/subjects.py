@@ -15,6 +15,9 @@ RELAY_CONSUMER: Final = "smtp-out"
 # Core, without payload: a domain, account or alias changed; forget where addresses lead.
 DIRECTORY_CHANGED: Final = "directory.changed"
 
+# Core, without payload: something may have changed that nobody was told of; trust no view without asking.
+UNTOLD: Final = "mailboxes.untold"
+
 # In place of a mailbox: annotations of the server.
 NOBODY: Final = UUID(int=0)
 

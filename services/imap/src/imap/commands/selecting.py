@@ -72,7 +72,9 @@ async def simple(session: Session, command: Simple) -> Done:
             session.unselect()
             return Done("unselected")
         case _:
-            session.watch.changed.set()  # the client asks for news
+            # The client asks for news: looked up, unless it is proven that there are none.
+            if session.selected is not None and not await session.selected.shared.is_current():
+                session.watch.changed.set()
             return Done("that is all")
 
 

@@ -12,11 +12,13 @@ import msgspec
 from mail_runtime.bus import Bus
 from mail_runtime.contracts.subjects import (
     DIRECTORY_CHANGED,
+    UNTOLD,
     AccountChanged,
     MailboxChanged,
     account_subject,
     mailbox_subject,
 )
+from mail_runtime.order import Echoes
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -36,17 +38,29 @@ class Changed:
 
 
 class Notifier:
-    """Lost notifications cost freshness, never correctness: views catch up by themselves."""
+    """Lost notifications cost freshness, never correctness: views catch up by themselves.
+
+    Changes of mailboxes are with NATS before whoever made them is answered (`mail_runtime.order`).
+    """
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        self._bus, self._echoes = bus, Echoes(bus)
+        bus.on_connect(self.untold)
 
     async def announce(self, changed: Changed) -> None:
-        """One message for each mailbox and each list that changed."""
+        """One message for each mailbox and each list that changed; returns when they are on their way."""
+        if not changed.mailboxes and not changed.lists:
+            return
         for (account_id, mailbox_id), modseq in changed.mailboxes.items():
             await self.mailbox_changed(account_id, mailbox_id, modseq)
         for account_id in changed.lists:
             await self.mailboxes_changed(account_id)
+        await self._echoes.heard()
+
+    async def untold(self) -> None:
+        """Something may have changed without a word: while there was no connection, or with too much at once."""
+        await self._bus.publish(UNTOLD, b"")
+        await self._echoes.heard()
 
     async def mailbox_changed(self, account_id: UUID, mailbox_id: UUID, modseq: int) -> None:
         await self._bus.publish(mailbox_subject(account_id, mailbox_id), _encode(MailboxChanged(modseq=modseq)))

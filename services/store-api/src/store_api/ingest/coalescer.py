@@ -130,9 +130,12 @@ class Coalescer:
                 for waiting in batch:
                     await self._commit([waiting])
                 return
-            _answer(batch, plans, stored)
             log.info("stored", messages=len(groups), trace_ids=_trace_ids(batch))
-            await self._committed(groups, stored)
+            try:
+                # Told before it is answered: who then asks elsewhere has heard of it (`mail_runtime.order`).
+                await self._committed(groups, stored)
+            finally:
+                _answer(batch, plans, stored)
             return
         raise Unavailable("the mailboxes are changing; try again later")
 

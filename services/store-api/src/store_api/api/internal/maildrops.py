@@ -15,6 +15,7 @@ from mail_runtime.contracts.framing import pack_length, pack_stream
 from store_api.api.access import TheStore
 from store_api.api.internal.bodies import packed, read_value, streamed
 from store_api.blobs.reading import framed, read_many, read_range
+from store_api.events.notifier import Changed
 from store_api.maildrops.closing import close_maildrop
 from store_api.maildrops.locks import keep, lock_for_old, unlock_for_old
 from store_api.maildrops.opening import open_maildrop, split_login
@@ -53,7 +54,9 @@ async def delete_maildrop(store: TheStore, account_id: UUID, request: Request) -
     wanted = await read_value(request, wire.CloseMaildrop)
     modseq = await close_maildrop(store.database, account_id, wanted)
     if modseq is not None:
-        await store.notifier.mailbox_changed(account_id, wanted.mailbox_id, modseq)
+        changed = Changed()
+        changed.note(account_id, wanted.mailbox_id, modseq)
+        await store.notifier.announce(changed)
 
 
 @router.put("/maildrop-locks")

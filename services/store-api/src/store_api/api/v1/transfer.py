@@ -144,6 +144,7 @@ async def post_import_rows(store: TheStore, actor: Admin, request: Request) -> I
         counts = {table: new for table, (new, _) in done.items()}
         await record(connection, actor.name, "import.rows", "system", None, **counts)
     await store.notifier.directory_changed()
+    await store.notifier.untold()
     return ImportedRows(tables={table: Imported(new=new, present=old) for table, (new, old) in done.items()})
 
 

@@ -1,0 +1,134 @@
+"""NOOP asks nobody where it is proven that there is nothing new, and never misses what was answered to somebody."""
+
+from __future__ import annotations
+
+import imaplib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver, open_pop3
+from mail_testkit.replicas import Replica
+from mail_testkit.running import RunningPostroom
+
+MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
+TURNS = 20
+
+
+@contextmanager
+def selected(port: int, user: User) -> Iterator[imaplib.IMAP4]:
+    with imaplib.IMAP4(HOST, port, timeout=TIMEOUT_S) as client:
+        client.login(user.address, user.password)
+        client.select("INBOX")
+        yield client
+
+
+def news(client: imaplib.IMAP4) -> list[tuple[str, bytes]]:
+    """What a NOOP tells."""
+    for name in ("EXISTS", "EXPUNGE", "FETCH"):
+        client.response(name)
+    client.noop()
+    found = []
+    for name in ("EXISTS", "EXPUNGE", "FETCH"):
+        found += [(name, value) for value in client.response(name)[1] if value is not None]
+    return found
+
+
+def until_proven(client: imaplib.IMAP4, calls: list[str]) -> None:
+    """NOOP, until one asks nobody."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        calls.clear()
+        client.noop()
+        if not calls:
+            return
+    raise AssertionError("every NOOP asked the store")
+
+
+def test_noop_misses_nothing(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
+    """Changes by whomever, in another process: what was answered there shows in the next NOOP here."""
+    rest = Rest(postroom)
+    user = rest.make_user()
+    deliver(postroom, user, *[MESSAGE] * 3)
+    with (
+        selected(postroom.ports["imap"], user) as there,
+        selected(replica()["imap"], user) as here,
+    ):
+        present = 3
+
+        def arrives(change: Callable[[], object]) -> None:
+            nonlocal present
+            until_proven(here, calls)
+            change()
+            present += 1
+            assert ("EXISTS", b"%d" % present) in news(here)
+
+        def goes(change: Callable[[], object]) -> None:
+            nonlocal present
+            until_proven(here, calls)
+            change()
+            present -= 1
+            assert [name for name, _ in news(here)].count("EXPUNGE") == 1
+
+        def quit_pop3() -> None:
+            pop = open_pop3(postroom, user)
+            pop.dele(1)
+            pop.quit()
+
+        def expunge() -> None:
+            there.store("1", "+FLAGS.SILENT", "(\\Deleted)")
+            there.expunge()
+
+        for turn in range(TURNS):
+            until_proven(here, calls)
+            there.store("1", "+FLAGS", f"($k{turn})")
+            assert any(name == "FETCH" and b"$k%d" % turn in value for name, value in news(here))
+            arrives(lambda: there.append("INBOX", "", "", MESSAGE))
+        arrives(lambda: deliver(postroom, user, MESSAGE))
+        arrives(lambda: there.copy("1", "INBOX"))
+        goes(quit_pop3)
+        there.noop()
+        goes(expunge)
+        message = rest.messages(user)[0]["id"]
+        path = f"/v1/accounts/{user.address}/messages/{message}"
+        until_proven(here, calls)
+        assert rest.call("PATCH", path, {"add": ["$rest"]})[0] == 204
+        assert any(name == "FETCH" and b"$rest" in value for name, value in news(here))
+        goes(lambda: rest.call("DELETE", path))
+
+
+def test_a_session_in_the_same_process_shows_too(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
+    user = Rest(postroom).make_user()
+    deliver(postroom, user, MESSAGE)
+    port = replica()["imap"]
+    with selected(port, user) as one, selected(port, user) as other:
+        for turn in range(TURNS):
+            until_proven(other, calls)
+            one.store("1", "+FLAGS", f"($k{turn})")
+            assert any(name == "FETCH" and b"$k%d" % turn in value for name, value in news(other))
+
+
+def test_a_mailbox_that_is_deleted_elsewhere_is_gone(
+    postroom: RunningPostroom, calls: list[str], replica: Replica
+) -> None:
+    user = Rest(postroom).make_user()
+    with selected(postroom.ports["imap"], user) as there, selected(replica()["imap"], user) as here:
+        there.create("Short")
+        here.select("Short")
+        until_proven(here, calls)
+        there.delete("Short")
+        with pytest.raises(imaplib.IMAP4.abort, match="gone"):
+            here.noop()
+
+
+def test_nothing_is_taken_for_proven_for_long(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
+    """A store may have lost NATS without knowing it: once in a while it is asked all the same."""
+    user = Rest(postroom).make_user()
+    with selected(replica()["imap"], user) as client:
+        until_proven(client, calls)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not calls and time.monotonic() < deadline:
+            client.noop()
+        assert set(calls) == {"columns"}
