@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.running import PASSWORD, RunningPostroom
 from postroom_cli.__main__ import app
 
@@ -115,7 +116,7 @@ def test_a_size_that_is_none(typed: Postroom, domain: str) -> None:
 
 def test_the_queue(typed: Postroom, postroom: RunningPostroom) -> None:
     recipient = f"{uuid.uuid4().hex}@nowhere.broken.test"  # it waits: DNS says nothing
-    with smtplib.SMTP(postroom.host, postroom.ports["submission"], timeout=30) as client:
+    with smtplib.SMTP(postroom.host, postroom.ports["submission"], timeout=TIMEOUT_S) as client:
         client.login(f"alice@{postroom.domain}", PASSWORD)
         client.sendmail(f"alice@{postroom.domain}", [recipient], b"Subject: to nowhere\r\n\r\n")
     [delivery] = told(typed("queue", "list", "--recipient", recipient, "--json"))
@@ -155,7 +156,7 @@ def test_sending(typed: Postroom, domain: str, tmp_path: Path, postroom: Running
     assert "leave the other options out" in typed("send", f"carol@{domain}", "--raw", "-", "--to", "x", code=1).stderr
     refused = typed("send", f"carol@{domain}", "--from", "other@else.test", *arguments, code=1)
     assert "422" in refused.stderr
-    client = poplib.POP3(postroom.host, postroom.ports["pop3"])
+    client = poplib.POP3(postroom.host, postroom.ports["pop3"], timeout=TIMEOUT_S)
     client.user(f"dave@{domain}")
     client.pass_(PASSWORD)
     assert client.stat()[0] == 2

@@ -14,6 +14,7 @@ import imapclient
 import pytest
 from typer.testing import CliRunner, Result
 
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.messages import as_sent, paths
 from mail_testkit.running import PASSWORD, RunningPostroom, run_postroom, temporary_directory
 from postroom_cli.__main__ import app
@@ -60,7 +61,7 @@ def told(system: RunningPostroom, *arguments: str) -> Any:
 
 def seen(system: RunningPostroom, address: str, password: str) -> dict[str, Any]:
     """All that an IMAP client can see of an account."""
-    with imapclient.IMAPClient(system.host, system.ports["imap"], ssl=False, timeout=30) as client:
+    with imapclient.IMAPClient(system.host, system.ports["imap"], ssl=False, timeout=TIMEOUT_S) as client:
         client.login(address, password)
         found = {}
         for _, _, name in client.list_folders():
@@ -85,7 +86,7 @@ def fill(system: RunningPostroom) -> None:
     typed(system, "accounts", "create", NAME, "--password", PASSWORD)
     typed(system, "accounts", "set", NAME, "--display-name", "Carol", "--quota-octets", "2G")
     typed(system, "aliases", "create", "sales@kept.test", NAME, "x@else.test", "--kind", "list")
-    with imapclient.IMAPClient(system.host, system.ports["imap"], ssl=False, timeout=30) as client:
+    with imapclient.IMAPClient(system.host, system.ports["imap"], ssl=False, timeout=TIMEOUT_S) as client:
         client.login(NAME, PASSWORD)
         client.create_folder("Projekte/Größe")
         for number, octets in enumerate(originals()):
@@ -93,7 +94,7 @@ def fill(system: RunningPostroom) -> None:
         client.select_folder("INBOX")
         client.delete_messages([2, 3])
         client.expunge()
-    with smtplib.SMTP(system.host, system.ports["submission"], timeout=30) as client:
+    with smtplib.SMTP(system.host, system.ports["submission"], timeout=TIMEOUT_S) as client:
         client.login(NAME, PASSWORD)
         client.sendmail(NAME, ["bill@nowhere.invalid"], b"Subject: waits\r\n\r\n")
 
@@ -121,7 +122,7 @@ def test_a_system_is_moved_with_all_it_has(
 
 def test_mail_goes_on_in_the_new_system(new_postroom: RunningPostroom) -> None:
     before = seen(new_postroom, NAME, PASSWORD)["INBOX"]
-    with smtplib.SMTP(new_postroom.host, new_postroom.ports["smtp"], timeout=30) as client:
+    with smtplib.SMTP(new_postroom.host, new_postroom.ports["smtp"], timeout=TIMEOUT_S) as client:
         client.sendmail("x@else.test", [NAME], b"Subject: after\r\n\r\n")
     after = seen(new_postroom, NAME, PASSWORD)["INBOX"]
     assert after[1] == before[1] + 1

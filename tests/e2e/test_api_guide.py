@@ -26,7 +26,7 @@ def test_the_examples_work(postroom: RunningPostroom, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count('"type":"/problems/not-found"') == 2, "the one that is shown, and its explanation"

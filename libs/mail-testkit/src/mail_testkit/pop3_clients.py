@@ -25,7 +25,7 @@ from mail_testkit.clients import User, retrieve
 Mode = Literal["plain", "stls", "tls"]
 MODES: Final[tuple[Mode, ...]] = ("plain", "stls", "tls")
 HOST: Final = "localhost"
-TIMEOUT_S: Final = 100.0
+TIMEOUT_S: Final = 200.0
 
 
 @dataclass(frozen=True, slots=True)
