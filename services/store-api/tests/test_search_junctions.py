@@ -42,4 +42,3 @@ def test_numbers_are_few_and_small() -> None:
         assert all(len(set(numbers)) == len(numbers) <= MAX_NUMBERS for numbers in places)
         assert all(0 < number < 1 << JUNCTION_BITS for numbers in places for number in numbers)
     assert places_of("e f").numbers == []
-    assert places_of("the thing in the").covered == {"the", "in"}

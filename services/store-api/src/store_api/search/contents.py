@@ -20,8 +20,8 @@ from store_api.search.words import Clue, Needle, needle
 # An index scan for the numbers of one list takes time in proportion to numbers × hits: short lists, joined by OR. For
 # the 387 words with "ing" in 100,000 messages 80 ms of CPU by 8, 190 by 64, 440 at once.
 NUMBERS_OF_SCAN: Final = 8
-# Of a needle with several clues: finding the texts with one of more words takes longer than reading some more texts.
-FEW_WORDS: Final = 500
+# Of several lists, all in one scan: finding what has a number of a longer one takes longer than reading more texts.
+FEW_NUMBERS: Final = 64
 
 Ids = Mapping[Clue, list[int] | None]
 Bind = Callable[[Any, str], str]
@@ -29,20 +29,20 @@ Bind = Callable[[Any, str], str]
 _NOTHING: Final = Needle("", (), is_exact=True)
 
 _ALL: Final = "t.account_id = :account_id"
-# Too many different words.
-_UNWORDED: Final = "(t.account_id = :account_id AND t.words IS NULL)"
-# Or indexed by code that knew no marks: those are made anew by and by.
-_UNMARKED: Final = f"({_UNWORDED} OR (t.account_id = :account_id AND t.marks IS NULL))"
+# Too many different words; indexed by code that knew no marks, which is done anew by and by.
+_UNWORDED: Final = "t.account_id = :account_id AND t.words IS NULL"
+_UNMARKED: Final = "t.account_id = :account_id AND t.marks IS NULL"
+_OLD: Final = (_UNWORDED, _UNMARKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Texts to look into. `candidates`, `found`: which ones, and whether it is in there; `name`: of the value that is
-    to be bound to the ids of their blobs.
+    """Texts to look into. `candidates`: which ones, each a condition; `found`: whether it is in there; `name`: of the
+    value that is to be bound to the ids of their blobs.
     """
 
     name: str
-    candidates: str
+    candidates: Sequence[str]
     found: str
 
 
@@ -75,7 +75,7 @@ class Contents:
         found = f"({in_body} OR {in_header})" if header_too else in_body
         places = places_of(wanted.text)
         if places.decide:
-            return f"({_listed(self._having((), places, signs))} OR {self._read(_UNMARKED, found)})"
+            return f"({_listed(self._having((), places, signs))} OR {self._read(_OLD, found)})"
         if wanted.is_exact and (having := self._having(wanted.clues, places, signs)):
             return f"({_listed(having)} OR {_listed(f'{_UNWORDED} AND {found}')})"
         # Only the half of a message is read that has all of it.
@@ -84,7 +84,7 @@ class Contents:
 
     def _in_half(self, clues: Sequence[Clue], places: Places, sign: int, found: str) -> str:
         having = self._having(clues, places, (sign,))
-        return self._read(f"({having}) OR {_UNMARKED}" if having else _ALL, found)
+        return self._read((having, *_OLD) if having else (_ALL,), found)
 
     def in_header(self, name: str, text: str) -> str:
         """The field has no column."""
@@ -96,44 +96,51 @@ class Contents:
             f" AND {_contains(f'substr(line, {len(start) + 1})', self._bind(text, 'text'))})"
         )
         if name in OPAQUE_FIELDS:
-            return self._read(_ALL, found)
+            return self._read((_ALL,), found)
         places = places_of(text)
         if (field := marks.FIELDS.get(name)) is None:
             return self._in_half(clues_of_header(name, text), places, -1, found)
         wanted = needle(text) if text else _NOTHING
         known = [ids for clue in wanted.clues if (ids := self._ids[clue]) is not None]
         # The field has these words; or it is there at all.
-        of_field = [self._have("marks", [marks.of_field(field, number) for number in ids]) for ids in known or [[0]]]
+        in_field = [[marks.of_field(field, number) for number in ids] for ids in known or [[0]]]
+        of_field = self._have("marks", in_field)
         if wanted.is_exact and wanted.pair is None and len(known) == len(wanted.clues):
-            return f"({_listed(' AND '.join(of_field))} OR {self._read(_UNMARKED, found)})"
-        having = " AND ".join([*of_field, *self._joined(places, (-1,))])
-        return self._read(f"({having}) OR {_UNMARKED}", found)
+            return f"({_listed(of_field)} OR {self._read(_OLD, found)})"
+        having = self._have("marks", [*in_field, *self._joined(places, (-1,))])
+        return self._read((having, *_OLD), found)
 
     # Which texts
 
     def _having(self, clues: Iterable[Clue], places: Places, signs: Sequence[int]) -> str:
-        """Which have all this; empty: nothing is known that says enough."""
-        joined = self._joined(places, signs)
-        of_clues = [ids for clue in clues if clue.text not in places.covered and (ids := self._ids[clue]) is not None]
-        few = [ids for ids in of_clues if len(ids) <= FEW_WORDS]
-        if not few and not joined:
-            few = sorted(of_clues, key=len)[:1]
-        return " AND ".join([*(self._have("words", _signed(ids, signs)) for ids in few), *joined])
+        """Which have words side by side as they are in these places, or else these words; empty: nothing is known.
 
-    def _joined(self, places: Places, signs: Sequence[int]) -> list[str]:
-        """Which have words side by side as they are in these places."""
-        of_places = (_signed(marks.of_junctions(self._account_id, numbers), signs) for numbers in places.numbers)
-        return [self._have("marks", numbers) for numbers in of_places]
-
-    def _have(self, column: str, numbers: Sequence[int]) -> str:
-        self.is_used = True
-        if not numbers:
+        Never by both columns: Postgres would look the one up and then read the other from outside of the row.
+        """
+        words = [_signed(ids, signs) for clue in clues if (ids := self._ids[clue]) is not None]
+        if not all(words):
             return "FALSE"
-        # Ids belong to one account, so the account needn't be compared here, where it would mislead the planner.
-        scans = [numbers[at : at + NUMBERS_OF_SCAN] for at in range(0, len(numbers), NUMBERS_OF_SCAN)]
-        return f"({' OR '.join(f't.{column} && ' + self._bind(scan, 'bigint[]') for scan in scans)})"
+        joined = self._joined(places, signs)
+        return self._have("marks", joined) if joined else self._have("words", words)
 
-    def _read(self, candidates: str, found: str) -> str:
+    def _joined(self, places: Places, signs: Sequence[int]) -> list[list[int]]:
+        return [_signed(marks.of_junctions(self._account_id, numbers), signs) for numbers in places.numbers]
+
+    def _have(self, column: str, lists: Sequence[list[int]]) -> str:
+        """Which have a number of each list. Several lists are one scan only without OR."""
+        self.is_used = True
+        if not all(lists):
+            return "FALSE"
+        ordered = sorted(lists, key=len)
+        # Ids belong to one account, so the account needn't be compared here, where it would mislead the planner.
+        if len(ordered) > 1 and len(ordered[1]) <= FEW_NUMBERS:
+            few = [numbers for numbers in ordered if len(numbers) <= FEW_NUMBERS]
+            return " AND ".join(f"t.{column} && {self._bind(numbers, 'bigint[]')}" for numbers in few)
+        least = ordered[0] if ordered else []
+        scans = [least[at : at + NUMBERS_OF_SCAN] for at in range(0, len(least), NUMBERS_OF_SCAN)]
+        return " OR ".join(f"t.{column} && {self._bind(scan, 'bigint[]')}" for scan in scans)
+
+    def _read(self, candidates: Sequence[str], found: str) -> str:
         self.is_used = True
         name = f"r{len(self.readings)}"
         self.readings.append(Reading(name, candidates, found))

@@ -42,11 +42,10 @@ _first: Final = itemgetter(slice(REACH))
 class Places:
     """The junctions of a needle. A text that has the needle has a number of each list in `numbers`.
 
-    `covered`: the words of which these say all. `decide`: a text with such a number has the needle.
+    `decide`: and a text with such numbers has the needle.
     """
 
     numbers: list[list[int]]
-    covered: frozenset[str]
     decide: bool
 
 
@@ -61,20 +60,14 @@ def junctions(text: str) -> set[int]:
 def places_of(text: str) -> Places:
     """Where words stand side by side in a folded needle."""
     pieces = text.split(" ")
-    found, used = [], {0, len(pieces)}  # those at the edges stand beside nothing
+    found = []
     for number, (left, right) in enumerate(pairwise(pieces), 1):
         before = _possible(left[::-1], _SHIFTS_BEFORE, is_open=number == 1)
         after = _possible(right, _SHIFTS_AFTER, is_open=number == len(pieces) - 1)
         if before and after and len(before) * len(after) <= MAX_NUMBERS:
             found.append([one | other for one, other in product(before, after)])
-            used.add(number)
-    covered = {
-        piece
-        for number, piece in enumerate(pieces)
-        if len(pieces) > 1 and {number, number + 1} <= used and len(piece) <= REACH and _SYMBOL.keys() >= set(piece)
-    }
-    decide = len(pieces) == 2 and len(found) == 1 and covered.issuperset(pieces)
-    return Places(found, frozenset(covered), decide)
+    is_whole = len(pieces) == 2 and all(len(piece) <= REACH and _SYMBOL.keys() >= set(piece) for piece in pieces)
+    return Places(found, is_whole and len(found) == 1)
 
 
 def _symbol(char: str) -> int:

@@ -42,6 +42,10 @@ _readers: Final = asyncio.Semaphore(READERS)
 # Sequential scans are what the planner takes for many hits, unaware that it would fetch the words of each message from
 # outside of its row: bitmaps of the index take a fiftieth of the time. Results of subqueries are hashed, however many
 # messages they name: 48 octets for each.
+# What has numbers is found by bitmaps of the index or not at all: else Postgres reads the numbers of each message.
+_TUNE_FOR_NUMBERS: Final = (
+    "SELECT set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)"
+)
 # Rows of fields are read where they stand: what asks for no words is scanned in half the time in sequence.
 _TUNE: Final = "SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)"
 _TUNE_FOR_FIELDS: Final = "SELECT set_config('enable_seqscan', 'on', true)"
@@ -59,9 +63,11 @@ _HITS: Final = "array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.blob_id)"
 
 # Of the account, as far as it matters: numbers of another's may be among those looked for.
 _CANDIDATES: Final = """
-SELECT array_agg(t.blob_id ORDER BY t.blob_id) FROM message_text t
-WHERE ({candidates}) AND t.blob_id IN (SELECT m.blob_id FROM message m WHERE {scope})
+WITH candidate AS MATERIALIZED ({candidates})
+SELECT array_agg(blob_id ORDER BY blob_id) FROM candidate
+WHERE blob_id IN (SELECT m.blob_id FROM message m WHERE {scope})
 """
+_CANDIDATE: Final = "SELECT t.blob_id FROM message_text t WHERE "
 _READ: Final = """
 SELECT array_agg(t.blob_id) FROM message_text t
 WHERE t.account_id = :account_id AND t.blob_id = ANY (CAST(:piece AS uuid[])) AND {found}
@@ -150,8 +156,7 @@ async def _by_index(
     # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
     others = "m.blob_id NOT IN (SELECT unnest(CAST(:apart AS uuid[])))" if apart else "TRUE"
     values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
-    if not compiler.uses_texts:
-        await run(connection, _TUNE_FOR_FIELDS)
+    await run(connection, _TUNE_FOR_NUMBERS if compiler.uses_texts else _TUNE_FOR_FIELDS)
     for wanted in compiler.readings:
         values[wanted.name] = await _looked_into(connection, wanted, compiler.bounds, values)
     statement = f"""
@@ -165,12 +170,13 @@ async def _looked_into(
     connection: AsyncConnection, wanted: Reading, bounds: Sequence[str], values: Mapping[str, Any]
 ) -> list[UUID]:
     """The blobs whose texts have it, as far as they are within the search and its bounds."""
-    statement = _CANDIDATES.format(candidates=wanted.candidates, scope=" AND ".join([_SCOPE, *bounds]))
-    candidates = (await connection.execute(sql_text(statement), values)).scalar_one() or []
+    candidates = " UNION ".join(_CANDIDATE + where for where in wanted.candidates)
+    statement = _CANDIDATES.format(candidates=candidates, scope=" AND ".join([_SCOPE, *bounds]))
+    blob_ids = (await connection.execute(sql_text(statement), values)).scalar_one() or []
     read = sql_text(_READ.format(found=wanted.found))
     found: list[UUID] = []
-    for at in range(0, len(candidates), PIECE):
-        piece = candidates[at : at + PIECE]
+    for at in range(0, len(blob_ids), PIECE):
+        piece = blob_ids[at : at + PIECE]
         found += (await connection.execute(read, {**values, "piece": piece})).scalar_one() or ()
     return found
 
