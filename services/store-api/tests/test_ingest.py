@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
+from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound, Refused, TooLarge
 from mail_runtime.store_client import StoreClient
@@ -176,3 +178,23 @@ async def test_a_reverse_path_that_no_database_keeps_is_refused(store: StoreClie
     sent = wire.Transmission(id=uuid4(), reverse_path="a\0@b.test", recipients=[account.address])
     with pytest.raises(Refused):
         await store.accept(sent, MESSAGE)
+
+
+async def test_of_a_set_each_is_accepted_or_refused_by_itself(store: StoreClient, account: Any) -> None:
+    recipients = [account.address, "nobody@example.test", account.address]
+    handed = [wire.Handed(transmission=transmission(recipient)) for recipient in recipients]
+    messages = [MESSAGE, MESSAGE, MESSAGE + b"more\r\n"]
+    for _ in range(2):  # a repeated set stores nothing twice
+        answers = await store._hand_over(handed, messages)
+        assert [answer.status for answer in answers] == [200, 422, 200]
+        assert answers[1].text.startswith("5.1.1 ")
+    changes = await store.changes(account.id, account.inbox.id)
+    assert sorted(changes.octets) == [len(MESSAGE), len(MESSAGE) + 6]
+
+
+async def test_a_set_without_a_message_for_each_is_refused(store: StoreClient, account: Any) -> None:
+    handed = [wire.Handed(transmission=transmission(account.address)) for _ in range(3)]
+    sent = framing.pack_envelope(msgspec.msgpack.encode(handed), b"".join(framing.pack_stream([MESSAGE] * 2)))
+    with pytest.raises(Refused):
+        await store._call("POST", "/transmission-sets", sent)
+    assert not (await store.changes(account.id, account.inbox.id)).uids

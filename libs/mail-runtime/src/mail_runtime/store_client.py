@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
@@ -14,11 +17,12 @@ import msgspec
 from mail_runtime import tracing
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.errors import ERROR_OF, Unavailable
+from mail_runtime.contracts.errors import ERROR_OF, STATUS_OF, NotFound, StoreError, Unavailable
 from mail_runtime.contracts.store import search as wire_search
 from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from mail_runtime.contracts.store.columns import changes_of
 from mail_runtime.contracts.store.screening import Spend, Stranger, Told
+from mail_runtime.handing_over import SMALL_OCTETS, HandingOver
 
 T = TypeVar("T")
 
@@ -28,6 +32,8 @@ BULK_TIMEOUT_S: Final = 300.0
 CONNECTIONS: Final = 100
 # Larger bodies are written piece by piece, so that other connections get their turn.
 WHOLE_OCTETS: Final = 256 * 1024
+# A store of before 0.9 takes messages one by one; during an upgrade both kinds answer.
+ALONE_S: Final = 60.0
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -43,6 +49,8 @@ class StoreClient:
         self._url = url.rstrip("/") + "/internal"
         self._token, self._call_timeout_s = token, call_timeout_s
         self._http: aiohttp.ClientSession | None = None
+        self._handing_over = HandingOver(self._hand_over)
+        self._alone_until = 0.0
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -54,13 +62,22 @@ class StoreClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._handing_over.close()
         if self._http is not None:
             await self._http.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None) -> bytes:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        timeout_s: float | None = None,
+        traceparent: str | None = None,
+    ) -> bytes:
+        """`traceparent`: where it isn't the trace of the task that runs."""
         assert self._http is not None, "use `async with`"
         data = io.BytesIO(body) if body is not None and len(body) > WHOLE_OCTETS else body
-        carried = tracing.carried()
+        carried = tracing.carried() if traceparent is None else traceparent
         headers = {tracing.HEADER: carried} if carried else None
         timeout = aiohttp.ClientTimeout(total=timeout_s or self._call_timeout_s)
         try:
@@ -117,12 +134,42 @@ class StoreClient:
     async def accept(self, transmission: wire.Transmission, message: bytes) -> wire.Accepted:
         """Store a message for all its recipients; returns after commit. Message: CRLF lines, dot-unstuffed.
 
+        Small messages of several callers go in one request (`handing_over`).
+
         Raises Refused: a recipient takes no mail or relaying isn't allowed; its text begins with an enhanced status
         code. OverQuota. TooLarge. Unavailable: it may have been stored; repeat with the same transmission id.
         """
+        if len(message) > SMALL_OCTETS or time.monotonic() < self._alone_until:
+            await self._accept_alone(transmission, message, tracing.carried())
+        else:
+            await self._handing_over.accept(
+                wire.Handed(transmission=transmission, traceparent=tracing.carried()), message
+            )
+        return wire.Accepted(transmission_id=transmission.id)
+
+    async def _accept_alone(self, transmission: wire.Transmission, message: bytes, traceparent: str) -> None:
         body = framing.pack_envelope(_encode(transmission), message)
-        answer = await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S)
-        return msgspec.msgpack.decode(answer, type=wire.Accepted)
+        await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S, traceparent)
+
+    async def _hand_over(self, handed: Sequence[wire.Handed], messages: Sequence[bytes]) -> list[wire.Answer]:
+        """Several in one request, or one by one where the store doesn't know such requests."""
+        if len(handed) > 1 and time.monotonic() >= self._alone_until:
+            body = framing.pack_envelope(_encode(handed), b"".join(framing.pack_stream(messages)))
+            try:
+                answer = await self._call("POST", "/transmission-sets", body, BULK_TIMEOUT_S)
+                answers = msgspec.msgpack.decode(answer, type=list[wire.Answer])
+            except NotFound:
+                self._alone_until = time.monotonic() + ALONE_S
+            else:
+                return answers
+        return await asyncio.gather(*(self._answer_alone(*one) for one in zip(handed, messages, strict=True)))
+
+    async def _answer_alone(self, handed: wire.Handed, message: bytes) -> wire.Answer:
+        try:
+            await self._accept_alone(handed.transmission, message, handed.traceparent)
+        except StoreError as error:
+            return wire.Answer(status=STATUS_OF[type(error)], text=str(error))
+        return wire.Answer(status=200)
 
     # screening
 

@@ -18,7 +18,7 @@ from mail_runtime.contracts.store.directory import (
     ScramFinished,
     ScramStart,
 )
-from mail_runtime.contracts.store.ingest import Accepted, DsnRequest, Notify, Ret, TlsWish, Transmission
+from mail_runtime.contracts.store.ingest import Accepted, Answer, DsnRequest, Handed, Notify, Ret, TlsWish, Transmission
 from mail_runtime.contracts.store.mailboxes import (
     Appended,
     AppendHeader,
@@ -55,6 +55,7 @@ from mail_runtime.contracts.store.uids import UidSet
 __all__ = [
     "Accepted",
     "AclEntry",
+    "Answer",
     "AppendHeader",
     "Appended",
     "BearerToken",
@@ -75,6 +76,7 @@ __all__ = [
     "Expunge",
     "Expunged",
     "FlagsStored",
+    "Handed",
     "KeepMaildrops",
     "LogInToMaildrop",
     "LoggedIn",

@@ -49,6 +49,20 @@ class Transmission(msgspec.Struct, frozen=True, kw_only=True):
     tls_wish: TlsWish = ""
 
 
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several transmissions of a request, whose messages follow as a stream. `traceparent`: its trace."""
+
+    transmission: Transmission
+    traceparent: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one of them: as if it had come alone, an HTTP status and the text of an error."""
+
+    status: int
+    text: str = ""
+
+
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """Committed: the message is stored and every recipient is delivered or queued."""
 

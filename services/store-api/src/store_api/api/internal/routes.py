@@ -11,9 +11,11 @@ from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.framing import unpack_stream
 from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
+from store_api.api.internal.handed import accept_all
 from store_api.blobs.reading import read
 from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
@@ -56,6 +58,14 @@ async def post_transmission(store: TheStore, request: Request) -> Response:
     async with received_message(request, wire.Transmission, limit, store.blobs) as (transmission, octets):
         await accept(store.coalescer, transmission, octets, max_octets=limit)
     return packed(wire.Accepted(transmission_id=transmission.id))
+
+
+@router.post("/transmission-sets")
+async def post_transmissions(store: TheStore, request: Request) -> Response:
+    """Several at once, each as if it had come alone (`api.internal.handed`)."""
+    limit = store.settings.max_message_octets
+    async with received_message(request, list[wire.Handed], 2 * limit, store.blobs) as (handed, octets):
+        return packed(await accept_all(store.coalescer, handed, unpack_stream(octets[:]), max_octets=limit))
 
 
 @router.get("/transmissions/{transmission_id}/message")
