@@ -13,6 +13,7 @@ import imap.server
 import pop3.server
 import smtp_in.server
 from imap.cache import Contents
+from imap.lists import Lists
 from imap.session import Shared as ImapShared
 from imap.settings import Settings as ImapSettings
 from imap.views import Views
@@ -52,7 +53,7 @@ async def replicas(postroom: RunningPostroom) -> AsyncIterator[dict[str, int]]:
         ports |= await stack.enter_async_context(pop3.server.serve(pop, Pop3Shared(pop, store, Locks(store))))
         contents = Contents(store, im.summary_cache_octets, im.body_cache_octets)
         watches = Watches(bus)
-        shared = ImapShared(im, store, contents, watches, Views(store, watches))
+        shared = ImapShared(im, store, contents, watches, Views(store, watches), Lists(store, watches))
         yield ports | await stack.enter_async_context(imap.server.serve(im, shared))
 
 

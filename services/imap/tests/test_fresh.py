@@ -1,11 +1,12 @@
-"""NOOP asks nobody where it is proven that there is nothing new, and never misses what was answered to somebody."""
+"""Nobody is asked where it is proven that there is nothing new, and nothing is missed that was answered to somebody."""
 
 from __future__ import annotations
 
 import imaplib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -36,15 +37,20 @@ def news(client: imaplib.IMAP4) -> list[tuple[str, bytes]]:
     return found
 
 
-def until_proven(client: imaplib.IMAP4, calls: list[str]) -> None:
-    """NOOP, until one asks nobody."""
+def until_quiet(command: Callable[[], object], calls: list[str], allowed: Collection[str] = ()) -> None:
+    """Repeat it until it asks the store for no more than what is allowed."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         calls.clear()
-        client.noop()
-        if not calls:
+        command()
+        if set(calls) <= set(allowed):
             return
-    raise AssertionError("every NOOP asked the store")
+    raise AssertionError(f"it asked every time, and last {calls}")
+
+
+def until_proven(client: imaplib.IMAP4, calls: list[str]) -> None:
+    """NOOP, until one asks nobody."""
+    until_quiet(client.noop, calls)
 
 
 def test_noop_misses_nothing(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
@@ -132,3 +138,53 @@ def test_nothing_is_taken_for_proven_for_long(postroom: RunningPostroom, calls: 
         while not calls and time.monotonic() < deadline:
             client.noop()
         assert set(calls) == {"columns"}
+
+
+def test_a_known_list_shows_what_was_changed_elsewhere(
+    postroom: RunningPostroom, calls: list[str], replica: Replica
+) -> None:
+    """STATUS, SELECT and LIST of own mailboxes go by what was read before, as long as that is how they are."""
+    user = Rest(postroom).make_user()
+    with selected(postroom.ports["imap"], user) as there, selected(replica()["imap"], user) as here:
+
+        def is_listed(name: str) -> bool:
+            """Patterns without wildcards: mailboxes of others aren't among them."""
+            return here.list('""', name)[1] != [None]
+
+        for turn in range(TURNS):
+            name = f"m{turn}"
+            until_quiet(lambda: here.status("INBOX", "(MESSAGES UIDNEXT)"), calls)
+            there.create(name)
+            assert is_listed(name)
+            until_quiet(lambda: here.status("INBOX", "(MESSAGES UIDNEXT)"), calls)
+            there.append("INBOX", "", "", MESSAGE)
+            assert (
+                b"(MESSAGES %d UIDNEXT %d)" % (turn + 1, 2 * turn + 2)
+                in here.status("INBOX", "(MESSAGES UIDNEXT)")[1][0]
+            )
+            until_quiet(lambda: here.select("INBOX"), calls)
+            there.append("INBOX", "", "", MESSAGE)
+            there.store("1", "+FLAGS.SILENT", "(\\Deleted)")
+            there.expunge()
+            assert here.select("INBOX")[1] == [b"%d" % (turn + 1)]
+            until_quiet(partial(here.append, name, "", "", MESSAGE), calls, {"messages"})
+            there.rename(name, f"{name}-renamed")
+            assert not is_listed(name)
+            assert here.append(name, "", "", MESSAGE)[0] == "NO"
+            there.delete(f"{name}-renamed")
+            assert here.select(f"{name}-renamed")[0] == "NO"
+            here.select("INBOX")
+
+
+def test_a_copy_goes_where_the_name_leads(postroom: RunningPostroom, calls: list[str], replica: Replica) -> None:
+    user = Rest(postroom).make_user()
+    deliver(postroom, user, MESSAGE)
+    with selected(postroom.ports["imap"], user) as there, selected(replica()["imap"], user) as here:
+        there.create("A")
+        for _ in range(TURNS):
+            until_quiet(lambda: here.copy("1", "A"), calls, {"copy"})
+            there.rename("A", "B")
+            there.create("A")
+            here.copy("1", "A")
+            assert b"(MESSAGES 1)" in there.status("A", "(MESSAGES)")[1][0]
+            there.delete("B")

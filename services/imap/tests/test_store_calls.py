@@ -20,7 +20,6 @@ def test_calls_of_an_own_mailbox(postroom: RunningPostroom, calls: list[str], re
             command(*arguments)
             return calls[:]
 
-        for _ in range(2):
-            assert made_by(client.select, "INBOX") == ["mailboxes", "columns"]
+        assert made_by(client.select, "INBOX") == ["mailboxes", "columns"]
         assert made_by(client.search, None, "UNSEEN") == []
         assert made_by(client.search, None, "SUBJECT", "none") == ["search"]

@@ -82,7 +82,7 @@ def refusal(error: store_errors.StoreError) -> Refused:
 async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.Command) -> Reply | Bye:
     """Do a command; the reply that ends it. Raises MailboxGone, TimeoutError and OSError of the connection."""
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
-    session.tag = tag
+    session.begin(tag)
     start = time.perf_counter()
     await _tell_highest(session, command)
     try:

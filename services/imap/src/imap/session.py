@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from imap.cache import Contents
 from imap.contexts import SearchContext
 from imap.listening import Listening
+from imap.lists import Lists
 from imap.settings import Settings
 from imap.views import SharedMailbox, Views
 from imap.watches import Watch, Watches
@@ -34,6 +35,7 @@ class Shared:
     contents: Contents
     watches: Watches
     views: Views
+    lists: Lists
 
 
 @dataclass(slots=True)
@@ -103,6 +105,8 @@ class Session:
     selected: Selected | None = None
     watch: Watch = field(default_factory=Watch)
     listening: Listening | None = None
+    _is_proven: bool | None = None
+    _is_read: bool = False
 
     @property
     def state(self) -> State:
@@ -136,12 +140,52 @@ class Session:
             raise Refused("the mailbox was opened read-only", "READ-ONLY")
         return self.selected
 
+    def begin(self, tag: bytes) -> None:
+        """A command: what was proven or read for the one before doesn't count for it."""
+        self.tag, self._is_proven, self._is_read = tag, None, False
+
+    async def is_proven(self) -> bool:
+        """Whether all was heard that was answered to anybody before this command, of mailboxes of the account."""
+        if self._is_proven is None:
+            self._is_proven = await self.shared.watches.prove(self.account_id)
+        return self._is_proven
+
+    async def mailboxes(self, *, elsewhere: bool = False) -> Sequence[Mailbox]:
+        """Those of the account, `elsewhere`: and those of others that it may use. Names, ids and attributes are as they
+        are now; counters may be older, see `counted`. Raises Unavailable.
+        """
+        lists = self.shared.lists
+        # Proven before it is read: what is heard from then on tells whether it is still so.
+        if not elsewhere and await self.is_proven() and (known := lists.known(self.account_id)) is not None:
+            return known
+        self._is_read = True
+        if elsewhere:
+            return await self.store.mailboxes(self.account_id, elsewhere=True)
+        return await lists.read(self.account_id)
+
+    async def counted(self, mailboxes: Sequence[Mailbox]) -> Sequence[Mailbox]:
+        """These `mailboxes` with their counters as they are now, but for those that are gone. Raises Unavailable."""
+        lists = self.shared.lists
+        if self._is_read or all(
+            mailbox.owner_id is None and lists.is_counted(self.account_id, mailbox) for mailbox in mailboxes
+        ):
+            return mailboxes
+        wanted = {mailbox.id for mailbox in mailboxes}
+        return [mailbox for mailbox in await lists.read(self.account_id) if mailbox.id in wanted]
+
     async def find_mailbox(self, name: str) -> Mailbox:
-        """Raises Refused: there is none of that name, not among others' that the account may know of either."""
-        for mailbox in await self.store.mailboxes(self.account_id, elsewhere=is_elsewhere(name)):
+        """Its counters may be old. Raises Refused: there is none of that name, not among others' that the account may
+        know of either.
+        """
+        for mailbox in await self.mailboxes(elsewhere=is_elsewhere(name)):
             if mailbox.name == name:
                 return mailbox
         raise Refused("there is no such mailbox", "NONEXISTENT")
+
+    async def is_current(self) -> bool:
+        """Whether it is proven that the view has all that was answered to anybody before this command."""
+        assert self.selected is not None, "checked by states.check_allowed"
+        return await self.selected.shared.is_current(self.is_proven)
 
     async def refresh(self) -> None:
         """Bring the view up to date; `View.announce` tells the client. Raises NotFound: the mailbox is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -72,14 +72,13 @@ class SharedMailbox:
             self._hearing = hearing
             self._answered = answers
 
-    async def is_current(self) -> bool:
-        """Whether it is proven that everything is known that was answered to anybody before the call."""
+    async def is_current(self, is_proven: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether everything is known that was heard of, where `is_proven` says that this is all that there is."""
         if self._mailbox is None or self._mailbox.owner_id is not None:
             return False
         if self._hearing is not None and not self._seems_current(self._hearing):
             return False
-        is_heard = await self._watches.prove(self._account_id)
-        return is_heard and self._hearing is not None and self._seems_current(self._hearing)
+        return await is_proven() and self._hearing is not None and self._seems_current(self._hearing)
 
     def _seems_current(self, hearing: Hearing) -> bool:
         return self._watches.is_unchanged(self._account_id, hearing, self._mailbox_id, self.columns.modseq)
@@ -135,16 +134,20 @@ class Views:
         self._store, self._watches = store, watches
         self._shared: OrderedDict[tuple[UUID, UUID], SharedMailbox] = OrderedDict()
 
-    async def open(self, account_id: UUID, mailbox_id: UUID) -> tuple[SharedMailbox, View]:
+    async def open(
+        self, account_id: UUID, mailbox_id: UUID, is_proven: Callable[[], Awaitable[bool]]
+    ) -> tuple[SharedMailbox, View]:
         """A view of the mailbox as it is now; `close` it. Raises NotFound, NotPermitted, Unavailable.
 
+        It isn't read where `is_proven` says that all was heard that there is, and it is up to date with that.
         Another's mailbox is read with the rights of the account, and shared with its other sessions only.
         """
         key = (account_id, mailbox_id)
         shared = self._shared.setdefault(key, SharedMailbox(self._store, self._watches, account_id, mailbox_id))
         self._shared.move_to_end(key)
         try:
-            await shared.refresh()
+            if not await shared.is_current(is_proven):
+                await shared.refresh()
         except (NotFound, NotPermitted):
             self._shared.pop(key, None)
             raise

@@ -53,7 +53,7 @@ async def _message(session: Session, url: MessageUrl) -> Message:
         mailbox_id = selected.mailbox.id
     else:
         mailbox_id = (await session.find_mailbox(url.mailbox)).id
-    shared, view = await session.shared.views.open(session.account_id, mailbox_id)
+    shared, view = await session.shared.views.open(session.account_id, mailbox_id, session.is_proven)
     try:
         message = shared.columns.message(url.uid)
         if message is None or url.uid_validity not in (None, shared.mailbox.uid_validity):

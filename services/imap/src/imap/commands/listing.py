@@ -40,7 +40,7 @@ async def responses_to(session: Session, command: ListMailboxes) -> list[tuple[M
     §2). Raises Unavailable.
     """
     elsewhere = any(may_match(command.reference + pattern, _ELSEWHERE) for pattern in command.patterns)
-    found = await session.store.mailboxes(session.account_id, elsewhere=elsewhere)
+    found = await session.mailboxes(elsewhere=elsewhere)
     mailboxes = {mailbox.name: mailbox for mailbox in found if "l" in mailbox.rights}
     names = [Listed(mailbox.name, mailbox.subscribed, mailbox.special_use) for mailbox in mailboxes.values()]
     if command.is_lsub or "SUBSCRIBED" in command.select:

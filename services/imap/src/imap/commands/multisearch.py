@@ -61,7 +61,7 @@ async def _others(session: Session, command: SearchMailboxes) -> list[Mailbox]:
 async def _in(session: Session, mailbox: Mailbox, command: SearchMailboxes) -> bytes:
     """The response for one mailbox, empty if nothing was found. Raises StoreError."""
     if k.contains(command.key, k.Numbers):
-        shared, view = await session.shared.views.open(session.account_id, mailbox.id)
+        shared, view = await session.shared.views.open(session.account_id, mailbox.id, session.is_proven)
         try:
             key = to_wire(command.key, view, lasting=True)
         finally:

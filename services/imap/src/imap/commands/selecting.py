@@ -23,7 +23,7 @@ async def select(session: Session, command: Select) -> Done:
     if mailbox.owner_id is not None:
         await session.shared.watches.follow(session.watch, mailbox.owner_id)
     try:
-        shared, view = await session.shared.views.open(session.account_id, mailbox.id)
+        shared, view = await session.shared.views.open(session.account_id, mailbox.id, session.is_proven)
     except StoreError:
         session.unselect()
         raise
@@ -73,7 +73,7 @@ async def simple(session: Session, command: Simple) -> Done:
             return Done("unselected")
         case _:
             # The client asks for news: looked up, unless it is proven that there are none.
-            if session.selected is not None and not await session.selected.shared.is_current():
+            if session.selected is not None and not await session.is_current():
                 session.watch.changed.set()
             return Done("that is all")
 

@@ -24,12 +24,16 @@ async def status(session: Session, command: Status) -> Done:
         raise Refused(
             "this takes the right r" if is_seen else "there is no such mailbox", "NOPERM" if is_seen else "NONEXISTENT"
         )
-    await session.send((await status_responses(session, [mailbox], command.items))[mailbox.id])
+    response = (await status_responses(session, [mailbox], command.items)).get(mailbox.id)
+    if response is None:
+        raise Refused("there is no such mailbox", "NONEXISTENT")
+    await session.send(response)
     return Done("status")
 
 
 async def status_responses(session: Session, mailboxes: Sequence[Mailbox], items: Sequence[str]) -> dict[UUID, bytes]:
-    """`* STATUS` of each mailbox. Raises Unavailable."""
+    """`* STATUS` of each mailbox, by id; without those that are gone by now. Raises Unavailable."""
+    mailboxes = await session.counted(mailboxes)
     deleted: dict[UUID, Deleted] = {}
     if not _OF_DELETED.isdisjoint(items):
         deleted = await session.store.deleted(session.account_id, [mailbox.id for mailbox in mailboxes])
