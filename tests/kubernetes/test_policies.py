@@ -99,7 +99,7 @@ def test_probes(overlay: str) -> None:
         if name in SERVICES:
             assert {kind: probe["httpGet"] for kind, probe in probes.items()} == {
                 "startup": {"path": "/readyz", "port": "admin"},
-                "readiness": {"path": "/healthz", "port": "admin"},
+                "readiness": {"path": "/openz", "port": "admin"},
                 "liveness": {"path": "/healthz", "port": "admin"},
             }
             assert probes["startup"]["timeoutSeconds"] > 5, "longer than /readyz itself may take"

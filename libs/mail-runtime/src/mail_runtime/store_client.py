@@ -32,7 +32,7 @@ BULK_TIMEOUT_S: Final = 300.0
 CONNECTIONS: Final = 100
 # Larger bodies are written piece by piece, so that other connections get their turn.
 WHOLE_OCTETS: Final = 256 * 1024
-# A store of before 0.9 takes messages one by one; during an upgrade both kinds answer.
+# An older store takes messages one by one; during an upgrade both kinds answer.
 ALONE_S: Final = 60.0
 
 _encode: Final = msgspec.msgpack.Encoder().encode
