@@ -35,7 +35,8 @@ for service in store-api smtp-out smtp-in pop3 imap; do
 	done
 done
 
-# One process holds the published ports: until the new one has them, clients connect in vain.
+# One process holds the published ports. Only where POSTROOM_BALANCER_TAG is another, it is replaced, and clients connect
+# in vain for some seconds.
 echo "balancer"
 $compose up --detach --no-deps --wait balancer
 echo "now in use: $tag"

@@ -121,7 +121,7 @@ def main() -> int:
             images = {service: f"postroom/{service}:images-check" for service in OURS}
             with step("images"):
                 command = shlex.split(os.environ.get("POSTROOM_COMPOSE", "docker compose"))
-                environment = {**os.environ, "POSTROOM_TAG": "images-check"}
+                environment = {**os.environ, "POSTROOM_TAG": "images-check", "POSTROOM_BALANCER_TAG": "images-check"}
                 build = [*command, "-f", str(ROOT / "docker-compose.yml"), "build", "--quiet"]
                 subprocess.run(build, env=environment, check=True)
         wrong = {service: faults(service, image) for service, image in images.items()}
