@@ -32,7 +32,8 @@ from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.search import coverage, parsing
 from store_api.search.indexing import index_blobs
-from store_api.search.search import find_hits, find_uids, search
+from store_api.search.ranking import ranked
+from store_api.search.search import find_uids, search
 from store_api.transfer.importing import import_rows
 
 EVERYTHING = wire.Everything()
@@ -111,6 +112,15 @@ class Shelf:
     async def find(self, key: wire.SearchKey) -> list[int]:
         uids, _ = await find_uids(self.database, self.blobs, self.account_id, self.mailbox_id, key)
         return uids
+
+
+async def everywhere(shelf: Shelf, key: wire.SearchKey) -> list[int]:
+    """Uids of what is found in the whole account, which has one mailbox."""
+    found = await ranked(shelf.database, shelf.blobs, shelf.account_id, None, (key, ()), None, 1_000)
+    assert {rank.mailbox_id for rank in found.best} <= {shelf.mailbox_id}
+    assert all(rank.email_id == shelf.kept[rank.uid - 1].email_id for rank in found.best)
+    assert found.total == len(found.best)
+    return sorted(rank.uid for rank in found.best)
 
 
 def _summary(kept: Kept) -> bytes:
@@ -239,10 +249,7 @@ async def test_texts_are_read_in_pieces(shelf: Shelf, monkeypatch: pytest.Monkey
     assert await shelf.find(text("of the")) == [1, 2, 3, 4, 5, 6, 7]
     uids, modseq = await find_uids(shelf.database, shelf.blobs, shelf.account_id, shelf.mailbox_id, text("of the page"))
     assert (uids, modseq) == ([1, 4, 7], 7)
-    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("the line"))
-    assert sorted(hits.uids) == [2, 3, 5, 6]
-    assert set(hits.blob_ids) == {shelf.kept[uid - 1].blob_id for uid in hits.uids}
-    assert set(hits.mailbox_ids) == {shelf.mailbox_id}
+    assert await everywhere(shelf, text("the line")) == [2, 3, 5, 6]
 
 
 async def test_columns(shelf: Shelf) -> None:
@@ -426,6 +433,30 @@ async def test_what_old_code_indexed_is_found_and_made_anew(shelf: Shelf) -> Non
         assert await shelf.find(key) == uids, key
 
 
+@pytest.mark.parametrize("many", [0, 2_000])
+async def test_ranks(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """The same whether fields are read in one go, for each hit, or not yet indexed."""
+    monkeypatch.setattr("store_api.search.ranking.MANY", many)
+    key = wire.AllOf([text("word"), text("other")])
+    await shelf.add(
+        letter("nothing", "a word and other things"),
+        letter("a word", "and other things", To="Other <word@example.test>"),
+        letter("word", "other"),
+        letter("other word", "none"),
+        letter("neither", "wor d other"),
+        letter("late", "a word and other things"),
+    )
+    for _ in range(2):
+        found = await ranked(shelf.database, shelf.blobs, shelf.account_id, None, (key, ("word", "other")), None, 4)
+        assert found.total == 5
+        assert [(rank.score, rank.uid) for rank in found.best] == [(16, 4), (10, 2), (9, 3), (2, 6)]
+        rest = await ranked(
+            shelf.database, shelf.blobs, shelf.account_id, None, (key, ("word", "other")), found.best[-1], 4
+        )
+        assert [(rank.score, rank.uid) for rank in rest.best] == [(2, 1)]
+        await shelf.index()
+
+
 async def test_phrases_of_fields(shelf: Shelf) -> None:
     await shelf.add(
         letter("one", "x", List_Id="Friends of the Python <python-list.python.org>", X_Mailer="Of Mice"),
@@ -467,8 +498,7 @@ async def test_nobody_finds_anothers_messages(shelf: Shelf, other_shelf: Shelf) 
     for _ in range(2):
         assert await shelf.find(text("yours")) == []
         assert await shelf.find(text("secret")) == [1]
-        everywhere = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("words"))
-        assert everywhere.blob_ids == [shelf.kept[0].blob_id]
+        assert await everywhere(shelf, text("words")) == [1]
         with pytest.raises(NotFound):
             await find_uids(shelf.database, shelf.blobs, shelf.account_id, other_shelf.mailbox_id, EVERYTHING)
         await shelf.index()
@@ -599,10 +629,8 @@ async def test_what_was_seen_as_indexed_is_not_looked_at_again(shelf: Shelf, mon
     await shelf.index()
     assert await shelf.find(text("same")) == [1, 2, 3, 4, 5]
     assert await known(shelf) == 5
-    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("number 4"))
-    assert hits.uids == []
-    hits = await find_hits(shelf.database, shelf.blobs, shelf.account_id, None, text("number 3"))
-    assert hits.uids == [4]
+    assert await everywhere(shelf, text("number 4")) == []
+    assert await everywhere(shelf, text("number 3")) == [4]
 
 
 async def test_an_import_below_what_was_seen_is_found(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

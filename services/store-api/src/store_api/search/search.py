@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -46,6 +46,8 @@ _readers: Final = asyncio.Semaphore(READERS)
 _TUNE_FOR_NUMBERS: Final = (
     "SELECT set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)"
 )
+# Fields beside numbers: all of the account are read in one go, not a bitmap for each message.
+_TUNE_FOR_BOTH: Final = "SELECT set_config('enable_nestloop', 'off', true)"
 # Rows of fields are read where they stand: what asks for no words is scanned in half the time in sequence.
 _TUNE: Final = "SELECT set_config('enable_seqscan', 'off', true), set_config('work_mem', '64MB', true)"
 _TUNE_FOR_FIELDS: Final = "SELECT set_config('enable_seqscan', 'on', true)"
@@ -56,10 +58,6 @@ _SCOPE: Final = """m.account_id = :account_id AND (CAST(:mailbox_id AS uuid) IS 
 _COLUMNS: Final = """m.mailbox_id, m.uid, m.modseq, m.flags, m.internal_date, m.saved_date, m.email_id, m.thread_id,
 m.octets, m.blob_id"""
 
-
-# What a search gives, as columns: what takes long with many hits is making rows of them.
-_UIDS: Final = "array_agg(m.uid ORDER BY m.uid), max(m.modseq)"
-_HITS: Final = "array_agg(m.mailbox_id), array_agg(m.uid), array_agg(m.blob_id)"
 
 # Of the account, as far as it matters: numbers of another's may be among those looked for.
 _CANDIDATES: Final = """
@@ -75,12 +73,17 @@ WHERE t.account_id = :account_id AND t.blob_id = ANY (CAST(:piece AS uuid[])) AN
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
-    """Messages found in any mailboxes, in no order: parallel columns."""
+class Statement:
+    """What is asked about the messages found, as one row: what takes long with many hits is making rows of them.
 
-    mailbox_ids: list[UUID]
-    uids: list[int]
-    blob_ids: list[UUID]
+    `sql` with {messages} behind FROM, where m is `message`, and {where}.
+    """
+
+    sql: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+_UIDS: Final = Statement("SELECT array_agg(m.uid ORDER BY m.uid), max(m.modseq) FROM {messages} WHERE {where}")
 
 
 async def find_uids(
@@ -90,27 +93,23 @@ async def find_uids(
 
     Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
     """
-    (uids, modseq), others = await _find(database, blobs, account_id, mailbox_id, key, _UIDS)
+    (uids, modseq), others = await find(database, blobs, account_id, mailbox_id, key, _UIDS)
     found = sorted([*(uids or ()), *(row.uid for row in others)]) if others else list(uids or ())
     return found, max([modseq or 0, *(row.modseq for row in others)])
 
 
-async def find_hits(
-    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey
-) -> Hits:
-    """Messages of a mailbox, or of the whole account. Raises as `find_uids` does."""
-    (mailbox_ids, uids, blob_ids), others = await _find(database, blobs, account_id, mailbox_id, key, _HITS)
-    return Hits(
-        [*(mailbox_ids or ()), *(row.mailbox_id for row in others)],
-        [*(uids or ()), *(row.uid for row in others)],
-        [*(blob_ids or ()), *(row.blob_id for row in others)],
-    )
-
-
-async def _find(
-    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID | None, key: wire.SearchKey, columns: str
+async def find(
+    database: Database,
+    blobs: Blobs,
+    account_id: UUID,
+    mailbox_id: UUID | None,
+    key: wire.SearchKey,
+    statement: Statement,
 ) -> tuple[Any, list[Any]]:
-    """A row of the columns of what the index finds, and rows of `_COLUMNS` of what was read."""
+    """The row that the statement gives of what the index finds; and rows of `_COLUMNS` of what was read beside it.
+
+    In a mailbox, or in the whole account. Raises as `find_uids` does.
+    """
     check(key)
     now = int(time.time())
     unindexed: Sequence[Any] = []
@@ -122,7 +121,7 @@ async def _find(
         if needs_index(key):
             covered = await coverage.look(connection, account_id, mailbox_id)
             unindexed = await _unindexed(connection, account_id, covered.gaps, key, now)
-        found = await _by_index(connection, account_id, mailbox_id, key, now, columns, unindexed)
+        found = await _by_index(connection, account_id, mailbox_id, key, now, statement, unindexed)
     if covered.news:
         async with database.transaction() as connection:
             await coverage.remember(connection, account_id, covered)
@@ -146,10 +145,10 @@ async def _by_index(
     mailbox_id: UUID | None,
     key: wire.SearchKey,
     now: int,
-    columns: str,
+    wanted: Statement,
     apart: Sequence[Any],
 ) -> Any:
-    """A row: `columns` of what is found."""
+    """The row that the statement gives."""
     compiler = Compiler(account_id, await find_words(connection, account_id, clues_of(key)), now)
     where = compiler.whole(key)
     fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
@@ -157,13 +156,16 @@ async def _by_index(
     others = "m.blob_id NOT IN (SELECT unnest(CAST(:apart AS uuid[])))" if apart else "TRUE"
     values = {"account_id": account_id, "mailbox_id": mailbox_id, **compiler.values}
     await run(connection, _TUNE_FOR_NUMBERS if compiler.uses_texts else _TUNE_FOR_FIELDS)
-    for wanted in compiler.readings:
-        values[wanted.name] = await _looked_into(connection, wanted, compiler.bounds, values)
-    statement = f"""
-    SELECT {columns} FROM message m {fields if compiler.uses_fields else ""} WHERE {_SCOPE} AND {others} AND {where}
-    """
-    values |= {"apart": [row.blob_id for row in apart]} if apart else {}
-    return (await connection.execute(sql_text(statement), values)).one()
+    if compiler.uses_texts and compiler.uses_fields:
+        await run(connection, _TUNE_FOR_BOTH)
+    for looked in compiler.readings:
+        values[looked.name] = await _looked_into(connection, looked, compiler.bounds, values)
+    sql = wanted.sql.format(
+        messages=f"message m {fields if compiler.uses_fields else ''}",
+        where=f"{_SCOPE} AND {others} AND {where}",
+    )
+    values |= {**wanted.values, **({"apart": [row.blob_id for row in apart]} if apart else {})}
+    return (await connection.execute(sql_text(sql), values)).one()
 
 
 async def _looked_into(

@@ -26,7 +26,6 @@ from store_api.messages.showing import list_item
 from store_api.search.query import Query as Wanted
 from store_api.search.query import parse_query
 from store_api.search.ranking import Rank, ranked, rows_of
-from store_api.search.search import find_hits
 from store_api.search.snippets import Snippet, snippet
 from store_api.store import Store
 
@@ -89,9 +88,8 @@ async def get_search(
     key = wire.AllOf([*_flags(seen, flagged), arrived, wanted.key])
     of = f"search {account.id} {mailbox_id} {key}"
     after = store.cursors.after(of, cursor, Rank)
-    hits = await find_hits(store.database, store.blobs, account.id, mailbox_id, key)
-    found = await ranked(store.database, account.id, hits, wanted.terms, after, limit + 1)
-    page, following = store.cursors.page(of, found, limit, lambda rank: rank)
+    found = await ranked(store.database, store.blobs, account.id, mailbox_id, (key, wanted.terms), after, limit + 1)
+    page, following = store.cursors.page(of, found.best, limit, lambda rank: rank)
     rows = await rows_of(store.database, account.id, page)
     snippets = await _snippets(store, rows, wanted)
     scores = {rank[1:]: rank.score for rank in page}
@@ -100,7 +98,7 @@ async def get_search(
         item = list_item(row)
         score = scores[row.internal_date, row.email_id, row.mailbox_id, row.uid]
         items.append(item | {"score": score} | _shown(item, found_at))
-    return json({"total": len(hits.uids), "items": items, "next_cursor": following})
+    return json({"total": found.total, "items": items, "next_cursor": following})
 
 
 def _flags(seen: bool | None, flagged: bool | None) -> list[wire.SearchKey]:
