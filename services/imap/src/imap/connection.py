@@ -186,6 +186,10 @@ class Connection:
 
     async def _send(self, octets: bytes) -> None:
         """Write soon. Raises TimeoutError: the client doesn't read."""
+        if len(octets) > WRITE_OCTETS:  # as it is, without a copy
+            await self._flush()
+            await self._write(octets)
+            return
         self._out += octets
         if len(self._out) > WRITE_OCTETS:
             await self._flush()
@@ -193,9 +197,12 @@ class Connection:
     async def _flush(self) -> None:
         if self._out:
             out, self._out = self._out, bytearray()
-            self._writer.write(out if self._compression is None else self._compression.compress(out))
-            async with asyncio.timeout(self._shared.settings.send_timeout_s):
-                await self._writer.drain()
+            await self._write(out)
+
+    async def _write(self, octets: bytes | bytearray) -> None:
+        self._writer.write(octets if self._compression is None else self._compression.compress(octets))
+        async with asyncio.timeout(self._shared.settings.send_timeout_s):
+            await self._writer.drain()
 
     # Steps
 

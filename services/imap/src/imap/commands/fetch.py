@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -30,6 +31,8 @@ BATCH_MESSAGES: Final = 500
 BATCH_COLUMNS: Final = 5_000
 # Bodies of one batch together; a larger message is a batch of its own.
 BATCH_OCTETS: Final = 4 * 1024 * 1024
+# Of the responses to one batch, so much is sent together.
+PIECE_OCTETS: Final = 256 * 1024
 _SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW"})
 _OF_OBJECTS: Final = frozenset({"EMAILID", "THREADID", "SAVEDATE"})
 
@@ -41,6 +44,16 @@ class _Material:
     summary: Summary | None = None
     body: bytes | None = None
     objects: Objects | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Messages that are there, with what was asked for of them: by blob, and by uid."""
+
+    messages: Sequence[Message]
+    summaries: Mapping[UUID, Summary]
+    bodies: Mapping[UUID, bytes]
+    objects: Mapping[int, Objects]
 
 
 async def fetch(session: Session, command: Fetch) -> Done:
@@ -67,8 +80,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
             some, uids = uids[:BATCH_COLUMNS], uids[BATCH_COLUMNS:]
             await session.send(selected.view.fetched(some, names))
     work = _Fetching(session, selected, items)
-    for batch in _batches([selected.view.message(uid) for uid in uids], with_bodies=work.needs_bodies):
-        await session.send(await work.responses(batch))
+    await _send(session, work, [selected.view.message(uid) for uid in uids])
     if work.missed:
         raise Refused("some of the messages are gone", "EXPUNGEISSUED")
     return Done("fetched")
@@ -80,8 +92,27 @@ async def fetch_arrived(
     """FETCH of new messages that nobody asked for by number (RFC 5465 §5.2); what is gone already is left out."""
     work = _Fetching(session, selected, items)
     messages = [selected.view.message(uid) for uid in uids if selected.view.knows(uid)]
-    for batch in _batches(messages, with_bodies=work.needs_bodies):
-        await session.send(await work.responses(batch))
+    await _send(session, work, messages)
+
+
+async def _send(session: Session, work: _Fetching, messages: Sequence[Message]) -> None:
+    """All responses. What the next batch needs is read while the client takes this one."""
+    batches = _batches(messages, with_bodies=work.needs_bodies)
+    batch = next(batches, None)
+    ahead: asyncio.Task[_Batch] | None = None
+    try:
+        while batch is not None:
+            read = await (work.read(batch) if ahead is None else ahead)
+            batch, ahead = next(batches, None), None
+            # No more than two batches are in memory: a message that is larger than one waits for its turn.
+            if batch is not None and len(batch) > 1:
+                ahead = asyncio.create_task(work.read(batch), name="fetch-ahead")
+            for piece in await work.responses(read):
+                await session.send(piece)
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _batches(messages: Sequence[Message], *, with_bodies: bool) -> Iterator[list[Message]]:
@@ -107,7 +138,9 @@ class _Fetching:
         self.needs_bodies = any(isinstance(item, Binary) or not item.is_header for item in sections)
         self._reads_headers = any(isinstance(item, Section) and item.is_header for item in sections)
         named = {item.name for item in items if isinstance(item, Attribute)}
-        self._needs_summaries = bool(sections) or not _SUMMARISED.isdisjoint(named)
+        # A message as a whole is sent as it is.
+        in_parts = [item for item in sections if isinstance(item, Binary) or item.path or item.text is not None]
+        self._needs_summaries = bool(in_parts) or not _SUMMARISED.isdisjoint(named)
         self._needs_objects = not _OF_OBJECTS.isdisjoint(named)
         self._needs_previews = "PREVIEW" in named
         self._sets_seen = any(item.sets_seen for item in sections) and not selected.examined and "s" in selected.rights
@@ -115,13 +148,13 @@ class _Fetching:
         self._newly_seen: set[int] = set()
         self.missed = False
 
-    async def responses(self, batch: Sequence[Message]) -> bytes:
+    async def read(self, batch: Sequence[Message]) -> _Batch:
+        """What is needed of these messages; those that are gone are left out. Raises Unavailable."""
         account_id, contents = self._session.account_id, self._session.shared.contents
-        blob_ids = [message.blob_id for message in batch]
         summaries: dict[UUID, Summary] = {}
         bodies: dict[UUID, bytes] = {}
         if self._needs_summaries:
-            summaries = await contents.summaries(account_id, blob_ids)
+            summaries = await contents.summaries(account_id, [message.blob_id for message in batch])
             batch = self._present(batch, summaries.keys())
         objects: dict[int, Objects] = {}
         if self._needs_objects:
@@ -134,15 +167,25 @@ class _Fetching:
             bodies = await self._bodies(wanted)
             gone = set(wanted) - bodies.keys()
             batch = self._present(batch, {m.blob_id for m in batch} - gone)
-        if self._sets_seen:
-            batch = await self._set_seen(batch)
-        return b"".join(
-            self._response(
-                message,
-                _Material(summaries.get(message.blob_id), bodies.get(message.blob_id), objects.get(message.uid)),
-            )
-            for message in batch
-        )
+        return _Batch(batch, summaries, bodies, objects)
+
+    async def responses(self, batch: _Batch) -> Iterator[bytes]:
+        """In pieces. Raises NotPermitted, Unavailable: \\Seen can't be set."""
+        messages = await self._set_seen(batch.messages) if self._sets_seen else batch.messages
+        return self._pieces(messages, batch)
+
+    def _pieces(self, messages: Sequence[Message], batch: _Batch) -> Iterator[bytes]:
+        pieces: list[bytes] = []
+        octets = 0
+        for message in messages:
+            body = batch.bodies.get(message.blob_id)
+            found = _Material(batch.summaries.get(message.blob_id), body, batch.objects.get(message.uid))
+            pieces += self._response(message, found)
+            octets += len(body or b"")
+            if octets >= PIECE_OCTETS:
+                yield b"".join(pieces)
+                pieces, octets = [], 0
+        yield b"".join(pieces)
 
     def _lacks(self, summary: Summary | None) -> bool:
         """Whether something is asked for that isn't in the summary: it keeps only so much of a header, and those of
@@ -183,28 +226,35 @@ class _Fetching:
         self._newly_seen.update(unseen)
         return [view.message(message.uid) for message in batch]
 
-    def _response(self, message: Message, material: _Material) -> bytes:
-        pieces = [self._item(item, message, material) for item in self._items]
+    def _response(self, message: Message, material: _Material) -> list[bytes]:
+        """In pieces: a body is copied once, with all that is sent together."""
+        pieces = [b"* %d FETCH (" % self._selected.view.number(message.uid)]
+        for item in self._items:
+            pieces += self._item(item, message, material)
+            pieces.append(b" ")
         if message.uid in self._newly_seen:
-            pieces += self._news_of(message)
-        number = self._selected.view.number(message.uid)
-        return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+            pieces += [part for news in self._news_of(message) for part in (news, b" ")]
+        pieces[-1] = b")\r\n"
+        return pieces
 
     def _news_of(self, message: Message) -> list[bytes]:
         """What \\Seen changed, and wasn't asked for (RFC 9051 §6.4.5, RFC 7162 §3.2.4)."""
         wanted = ["FLAGS"]
         if self._session.enabled.condstore:
             wanted += ["UID", "MODSEQ"]
-        return [self._item(Attribute(name), message, _Material()) for name in wanted if name not in self._named]
+        return [self._attribute(name, message, _Material()) for name in wanted if name not in self._named]
 
-    def _item(self, item: FetchItem, message: Message, material: _Material) -> bytes:
-        if not isinstance(item, Attribute):
-            assert material.summary is not None, "asked for in _needs_summaries"
-            if isinstance(item, Section):
-                return _section(item, material.summary, material.body)
-            assert material.body is not None, "asked for in needs_bodies"
-            return _binary(item, material.summary, material.body)
-        match item.name:
+    def _item(self, item: FetchItem, message: Message, material: _Material) -> Sequence[bytes]:
+        if isinstance(item, Attribute):
+            return (self._attribute(item.name, message, material),)
+        if isinstance(item, Section):
+            return _section(item, material.summary, material.body)
+        assert material.summary is not None, "asked for in _needs_summaries"
+        assert material.body is not None, "asked for in needs_bodies"
+        return (_binary(item, material.summary, material.body),)
+
+    def _attribute(self, name: str, message: Message, material: _Material) -> bytes:
+        match name:
             case "UID":
                 return b"UID %d" % message.uid
             case "FLAGS":
@@ -217,9 +267,9 @@ class _Fetching:
                 return b"INTERNALDATE " + render_date_time(message.internal_date)
             case "EMAILID" | "THREADID" | "SAVEDATE":
                 assert material.objects is not None, "asked for in _needs_objects"
-                return _object(item.name, material.objects)
+                return _object(name, material.objects)
         assert material.summary is not None, "asked for in _needs_summaries"
-        return self._summarised(item.name, material.summary, material.body)
+        return self._summarised(name, material.summary, material.body)
 
     def _summarised(self, name: str, summary: Summary, body: bytes | None) -> bytes:
         match name:
@@ -267,16 +317,20 @@ def _binary(item: Binary, summary: Summary, body: bytes) -> bytes:
     return label + (b" ~" if b"\0" in octets else b" ") + render.literal(octets)
 
 
-def _section(item: Section, summary: Summary, body: bytes | None) -> bytes:
-    if body is not None:
-        octets = section(body, summary.root, item.path, item.text, item.fields)
-    elif item.text == "HEADER":
-        octets = summary.header
-    else:
-        octets = header_fields(summary.header, item.fields, inverted=item.text == "HEADER.FIELDS.NOT")
+def _section(item: Section, summary: Summary | None, body: bytes | None) -> Sequence[bytes]:
+    octets = body if not item.path and item.text is None else _part(item, summary, body)
     label = item.label
     if item.partial is not None:
         first, count = item.partial
         label += b"<%d>" % first
         octets = None if octets is None else octets[first : first + count]
-    return label + b" " + (b"NIL" if octets is None else render.literal(octets))
+    return (label + b" NIL",) if octets is None else (label + b" {%d}\r\n" % len(octets), octets)
+
+
+def _part(item: Section, summary: Summary | None, body: bytes | None) -> bytes | None:
+    assert summary is not None, "asked for in _needs_summaries"
+    if body is not None:
+        return section(body, summary.root, item.path, item.text, item.fields)
+    if item.text == "HEADER":
+        return summary.header
+    return header_fields(summary.header, item.fields, inverted=item.text == "HEADER.FIELDS.NOT")
