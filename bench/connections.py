@@ -16,9 +16,9 @@ RECEIVE_OCTETS: Final = 262_144
 T = TypeVar("T")
 
 
-def connect(port: int) -> socket.socket:
-    """To a server of this machine; what is sent goes at once."""
-    connection = socket.create_connection((HOST, port), timeout=TIMEOUT_S)
+def connect(port: int, source: str = HOST) -> socket.socket:
+    """To a server of this machine, from an address of it; what is sent goes at once."""
+    connection = socket.create_connection((HOST, port), timeout=TIMEOUT_S, source_address=(source, 0))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from bench.connections import RECEIVE_OCTETS, connect, lines
 
-from mail_testkit.clients import User
+from mail_testkit.clients import HOST, User
 
 # Enough of a reply's end to find its last line in.
 _TAIL_OCTETS: Final = 65_536
@@ -15,8 +15,8 @@ _TAIL_OCTETS: Final = 65_536
 class Client:
     """One connection, logged in."""
 
-    def __init__(self, port: int, user: User) -> None:
-        self._socket = connect(port)
+    def __init__(self, port: int, user: User, source: str = HOST) -> None:
+        self._socket = connect(port, source)
         self._buffer = bytearray(RECEIVE_OCTETS)
         greeting = lines(self._socket)
         assert greeting.startswith(b"* OK"), greeting
