@@ -14,12 +14,27 @@ from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import NotFound, Refused, TooLarge
 from mail_runtime.store_client import StoreClient
+from store_api.db.engine import Database, run
 
 MESSAGE = b"From: a@remote.test\r\nSubject: one\r\n\r\nbody\r\n"
 
 
 def transmission(*recipients: str, **more: Any) -> wire.Transmission:
     return wire.Transmission(id=uuid4(), reverse_path="a@remote.test", recipients=list(recipients), **more)
+
+
+async def test_what_was_accepted_once_is_not_refused_when_it_comes_again(
+    store: StoreClient, account: Any, database: Database
+) -> None:
+    sent = transmission(account.address)
+    await store.accept(sent, MESSAGE)
+    async with database.transaction() as connection:
+        await run(connection, "UPDATE account SET state = 'disabled' WHERE id = :id", id=account.id)
+    again = await asyncio.gather(*(store.accept(sent, MESSAGE) for _ in range(3)), return_exceptions=True)
+    assert not [answer for answer in again if isinstance(answer, BaseException)]
+    with pytest.raises(Refused):
+        await store.accept(transmission(account.address), MESSAGE)
+    assert (await store.changes(account.id, account.inbox.id)).uids == [1]
 
 
 async def test_what_was_accepted_is_read_back_octet_for_octet(store: StoreClient, account: Any) -> None:

@@ -46,16 +46,14 @@ async def plan(
 ) -> list[Plan]:
     """One plan for each transmission, in order: what to commit together, or why it is refused.
 
-    A transmission that is stored already comes to an empty group. `rooms`: what accounts had left when the last
-    plan failed; it is used up in order.
+    One that is stored already comes to an empty group where it would be refused now, and else is left out when its
+    rows are inserted (`commit.insert`): few are, and a look-up for each batch costs all. `rooms`: what accounts had
+    left when the last plan failed; it is used up in order.
     """
-    known = await known_transmissions(connection, [a.transmission.id for a in arrived])
     plans: list[Plan] = [()] * len(arrived)
     drafts: dict[int, Draft] = {}
     found = await submitters(connection, {by for a in arrived if (by := a.transmission.submitted_by) is not None})
     for place, a in enumerate(arrived):
-        if a.transmission.id in known:
-            continue
         if (sender := _sender(a, found)) is None:
             plans[place] = Refused("5.7.1 this account may not send")
         else:
@@ -67,7 +65,17 @@ async def plan(
         bounced = await _bounces(connection, rules, drafts, reports, rooms or {})
     for place, draft in drafts.items():
         plans[place] = [*_group(rules, draft, resolved), *bounced.get(place, ())]
+    await _forgive_repeated(connection, arrived, plans)
     return plans
+
+
+async def _forgive_repeated(connection: AsyncConnection, arrived: Sequence[Arrived], plans: list[Plan]) -> None:
+    """What was accepted once isn't refused when it comes again."""
+    refused = [place for place, plan in enumerate(plans) if isinstance(plan, StoreError)]
+    known = await known_transmissions(connection, {arrived[place].transmission.id for place in refused})
+    for place in refused:
+        if arrived[place].transmission.id in known:
+            plans[place] = ()
 
 
 def _sender(arrived: Arrived, found: Mapping[UUID, Submitter]) -> Sender | None:
