@@ -42,19 +42,21 @@ from postroom_cli.demo.dns import dns_server
 HOSTS: Final = 10
 DOMAINS: Final = 50
 SLOW, DEAD = 8, 9
-TIME_LIMIT_S: Final = 240.0
+# Of one measurement: the four of them end in six minutes. What isn't relayed by then is told.
+TIME_LIMIT_S: Final = 75.0
 PROCESSES: Final = ("smtp-in", "store-api", "smtp-out", "postgres", "nats")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measurement; `cpu_ms` of a message until the eight had theirs."""
+    """One measurement; `cpu_ms` of a message until the eight had theirs, but for those `missing`."""
 
     server: str
     way: str
     messages: int
     submitted_per_s: float
     relayed_per_s: float
+    missing: int
     slow_host_has: int
     p50_ms: float
     p99_ms: float
@@ -72,7 +74,7 @@ class Server:
 
 
 def measure(server: Server, hosts: Sinks, letters: Sequence[bytes], number: int, *, even: bool) -> Measured:
-    """Submit `number` messages; the slow and the dead host aren't waited for. Raises SystemExit: it takes too long."""
+    """Submit `number` messages; the slow and the dead host aren't waited for, nor is anybody for too long."""
     numbers = [n for n in range(number * HOSTS // SLOW if even else number) if not even or n % HOSTS < SLOW]
     pairs = [(f"r{n}@d{n % DOMAINS}.sink.test", letters[n % len(letters)]) for n in numbers]
     width = len(server.senders)
@@ -81,9 +83,7 @@ def measure(server: Server, hosts: Sinks, letters: Sequence[bytes], number: int,
     slow_before = hosts.taken[SLOW]
     before, started = cpu_s(server.roots), time.perf_counter()
     sent = send_all(loads, server.port, HOST, "kept")
-    while sum(hosts.taken[:SLOW]) < awaited:
-        if time.perf_counter() - started > TIME_LIMIT_S:
-            raise SystemExit(f"after {TIME_LIMIT_S} s the hosts have only {list(hosts.taken)}, of {awaited}")
+    while (missing := awaited - sum(hosts.taken[:SLOW])) > 0 and time.perf_counter() - started < TIME_LIMIT_S:
         time.sleep(0.02)
     used = cpu_s(server.roots) - before
     latencies = sorted(sent.latencies_s)
@@ -92,7 +92,8 @@ def measure(server: Server, hosts: Sinks, letters: Sequence[bytes], number: int,
         "even" if even else "slow and dead",
         len(numbers),
         round(len(numbers) / sent.elapsed_s, 1),
-        round(sum(1 for n in numbers if n % HOSTS < SLOW) / (max(hosts.last[:SLOW]) - started), 1),
+        round((sum(1 for n in numbers if n % HOSTS < SLOW) - missing) / (max(hosts.last[:SLOW]) - started), 1),
+        missing,
         hosts.taken[SLOW] - slow_before,
         round(statistics.median(latencies) * 1000, 1),
         round(latencies[len(latencies) * 99 // 100] * 1000, 1),
@@ -135,7 +136,7 @@ def tables(found: Sequence[Measured]) -> Iterator[Table]:
     rates = Table(title=f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     costs = Table(title="CPU ms of a message")
     for shown, columns in (
-        (rates, ("messages", "submitted/s", "relayed/s", "slow has", "p50 ms", "p99 ms")),
+        (rates, ("messages", "submitted/s", "relayed/s", "missing", "slow has", "p50 ms", "p99 ms")),
         (costs, ("in all",)),
     ):
         for column in ("server", "hosts"):
@@ -144,7 +145,10 @@ def tables(found: Sequence[Measured]) -> Iterator[Table]:
             shown.add_column(column, justify="right")
     costs.add_column("by process")
     for one in found:
-        figures = (one.messages, one.submitted_per_s, one.relayed_per_s, one.slow_host_has, one.p50_ms, one.p99_ms)
+        figures = (
+            *(one.messages, one.submitted_per_s, one.relayed_per_s, one.missing),
+            *(one.slow_host_has, one.p50_ms, one.p99_ms),
+        )
         rates.add_row(one.server, one.way, *[f"{each:,.0f}" for each in figures])
         by_process = ", ".join(f"{name} {cost:.2f}" for name, cost in one.cpu_ms.items())
         costs.add_row(one.server, one.way, f"{sum(one.cpu_ms.values()):.2f}", by_process)

@@ -83,3 +83,19 @@ async def test_a_job_that_is_too_slow_for_the_stop_is_interrupted(
         stopping.set()
         await consumer
     assert interrupted.is_set()
+
+
+async def test_many_jobs_come_without_waiting_for_a_request_to_end(
+    nats_server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtp_out.consumer.FETCH_WAIT_S", TIMEOUT_S)
+    recorder, stopping, number = Recorder(), asyncio.Event(), 30
+    nats_server.start()
+    async with Bus(nats_server.url, "test") as bus, asyncio.timeout(TIMEOUT_S):
+        await publish(bus, b"0")
+        consumer = asyncio.create_task(Consumer(bus, recorder, 4).run(stopping))  # type: ignore[arg-type]
+        for n in range(1, number):
+            await publish(bus, b"%d" % n)
+        assert {await recorder.jobs.get() for _ in range(number)} == {b"%d" % n for n in range(number)}
+        consumer.cancel()
+        await asyncio.gather(consumer, return_exceptions=True)

@@ -125,12 +125,12 @@ class Bus:
         """Call `callback` after each (re)connection: what was missed must be looked up."""
         self._on_connect.append(callback)
 
-    async def publish(self, subject: str, payload: bytes) -> None:
-        """Core publish: best effort."""
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Core publish: best effort. `reply`: where answers are to go."""
         if not self.connected:
             return
         try:
-            await self._client.publish(subject, payload)
+            await self._client.publish(subject, payload, reply=reply)
         except (NatsError, OSError) as error:
             log.info("bus_publish_failed", subject=subject, error=repr(error))
 
@@ -150,7 +150,7 @@ class Bus:
         async def note(message: Msg) -> None:
             answers.append(message.data)
 
-        inbox = self._client.new_inbox()
+        inbox = self.new_inbox()
         subscription = await self.subscribe(inbox, note)
         try:
             await self._client.publish(subject, b"", reply=inbox)

@@ -17,7 +17,7 @@ import msgspec
 from mail_runtime import tracing
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.errors import ERROR_OF, STATUS_OF, NotFound, StoreError, Unavailable
+from mail_runtime.contracts.errors import ERROR_OF, STATUS_OF, Conflict, NotFound, StoreError, Unavailable
 from mail_runtime.contracts.store import search as wire_search
 from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from mail_runtime.contracts.store.columns import changes_of
@@ -397,6 +397,23 @@ class StoreClient:
         """The octets to send. Raises NotFound."""
         return await self._call("GET", f"/transmissions/{transmission_id}/message", None, BULK_TIMEOUT_S)
 
+    async def claim_all(self, wanted: Sequence[wire.ClaimDeliveries]) -> list[wire.Claim | Conflict]:
+        """Many claims, each answered as `claim` would, with messages as far as one answer may be large.
+
+        Raises NotFound: the store is older than this method.
+        """
+        answer = await self._call("POST", "/deliveries/claims", _encode(wanted), BULK_TIMEOUT_S)
+        claims = msgspec.msgpack.decode(answer, type=list[wire.Claim | None])
+        return [claim or Conflict("none of the deliveries can be had") for claim in claims]
+
     async def report(self, outcomes: wire.Outcomes) -> None:
         """Record how the attempts ended; repeating it changes nothing. Raises Conflict: the lease was lost."""
         await self._call("POST", "/deliveries/outcomes", _encode(outcomes))
+
+    async def report_all(self, reports: Sequence[wire.Outcomes]) -> list[StoreError | None]:
+        """Many reports: what `report` would raise for each, or None: it is committed.
+
+        Raises NotFound: the store is older than this method.
+        """
+        answers = await self._ask("POST", "/deliveries/reports", reports, list[tuple[int, str]])
+        return [None if status < 300 else ERROR_OF.get(status, Unavailable)(text) for status, text in answers]

@@ -16,6 +16,7 @@ from smtp_out.consumer import Consumer
 from smtp_out.destinations import Destinations
 from smtp_out.names import Names
 from smtp_out.plans import Planner
+from smtp_out.queue import Queue
 from smtp_out.routes import Routes
 from smtp_out.settings import Settings
 from smtp_out.sharing import Sharing
@@ -46,7 +47,7 @@ async def run(settings: Settings, table: Table, logins: dict[str, Login], stoppi
 
         async with admin_server(settings.bind, settings.admin_port, ready) as health:
             sender = Sender(planner, TlsPolicies(names, sts), reports)
-            worker = Worker(store, planner, destinations, sender, settings.lease_s)
+            worker = Worker(Queue(store), planner, destinations, sender, settings.lease_s)
             async with asyncio.TaskGroup() as group:
                 group.create_task(health.open_until(stopping))
                 group.create_task(reports.run(stopping))

@@ -42,7 +42,7 @@ INTERRUPTED_REPORT_S: Final = 1.0
 
 
 class Store(Protocol):
-    """The part of StoreClient used here."""
+    """As `queue.Queue` has it."""
 
     async def claim(self, claim: ClaimDeliveries) -> Claim: ...
     async def queued_message(self, transmission_id: UUID) -> bytes: ...

@@ -10,6 +10,7 @@ from uuid import UUID
 from mail_proto.srs import Srs
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes, Resolution
 from mail_runtime.contracts.store.screening import Spend
+from mail_runtime.together import Together
 from store_api.accounts.issuers import Issuers
 from store_api.accounts.logins import Logins
 from store_api.accounts.passwords import Passwords
@@ -17,7 +18,6 @@ from store_api.api.v1.cursors import Cursors
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.collector import Collector, Windows
 from store_api.db.engine import Database, run
-from store_api.db.together import Together
 from store_api.directory.questions import Question, recipients
 from store_api.directory.removal import Removal
 from store_api.events.notifier import Changed, Notifier

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -47,13 +47,13 @@ async def keys_for(database: Database, transmission_ids: Sequence[UUID]) -> dict
     return found
 
 
-async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any], hostname: str) -> bytes:
-    """DKIM-Signature fields for the message at `place`, to be put in front of it, and an ARC set where it is sent on.
+async def signatures(blobs: Blobs, message: Place | bytes, keys: Sequence[Any], hostname: str) -> bytes:
+    """DKIM-Signature fields for the message, to be put in front of it, and an ARC set where it is sent on.
 
     `hostname`: whose Authentication-Results are ours. Raises NotFound, Unavailable.
     """
     reading = Reading()
-    async for piece in stream(blobs, place):
+    async for piece in _whole(message) if isinstance(message, bytes) else stream(blobs, message):
         if len(piece) > INLINE_OCTETS:
             await asyncio.to_thread(reading.feed, piece)
         else:
@@ -63,6 +63,10 @@ async def signatures(blobs: Blobs, place: Place, keys: Sequence[Any], hostname: 
     if any(row.algorithm == "rsa-sha256" for row, _ in chosen):
         return await asyncio.to_thread(_on_top, reading, chosen, hostname)
     return _on_top(reading, chosen, hostname)
+
+
+async def _whole(octets: bytes) -> AsyncIterator[bytes]:
+    yield octets
 
 
 def _sealed(row: Any) -> Sealed:

@@ -22,9 +22,11 @@ class Leaving:
     place: Place
     keys: Sequence[Any]
 
-    async def on_top(self, blobs: Blobs, hostname: str) -> bytes:
-        """The signatures to be put in front of it. Raises NotFound, Unavailable."""
-        return await signatures(blobs, self.place, self.keys, hostname) if self.keys else b""
+    async def on_top(self, blobs: Blobs, hostname: str, octets: bytes | None = None) -> bytes:
+        """The signatures to be put in front of it; `octets`: it is here already. Raises NotFound, Unavailable."""
+        if not self.keys:
+            return b""
+        return await signatures(blobs, self.place if octets is None else octets, self.keys, hostname)
 
 
 async def leaving(database: Database, transmission_ids: Sequence[UUID]) -> list[Leaving | NotFound]:

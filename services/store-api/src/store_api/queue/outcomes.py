@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_proto.dsn import RecipientReport
 from mail_runtime.contracts.errors import Conflict
 from mail_runtime.contracts.store import Outcome, Outcomes
+from mail_runtime.together import Together
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, Row
-from store_api.db.together import Together
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.own import store_own
 from store_api.ingest.planning import Rules

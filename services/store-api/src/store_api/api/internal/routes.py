@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
 from uuid import UUID
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.errors import StoreError
+from mail_runtime.contracts.errors import STATUS_OF, StoreError
 from mail_runtime.contracts.framing import unpack_stream
 from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
@@ -19,10 +20,10 @@ from store_api.api.internal.handed import accept_all
 from store_api.blobs.reading import read
 from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
+from store_api.queue.taking import ENCLOSED_OCTETS, take
 from store_api.store import Store
 
-# A message goes with a claim up to this size: a call less for most, and a small answer still.
-ENCLOSED_OCTETS: Final = 256 * 1024
+log = structlog.get_logger()
 
 router = APIRouter(prefix="/internal")
 router.include_router(mailboxes.router)
@@ -91,6 +92,30 @@ async def _message(store: Store, transmission_id: UUID) -> bytes | None:
         return await message.on_top(store.blobs, store.settings.hostname) + await read(store.blobs, message.place)
     except StoreError:
         return None
+
+
+@router.post("/deliveries/claims")
+async def post_claims(store: TheStore, request: Request) -> Response:
+    """Many claims: None where there is nothing to be had."""
+    wanted = await read_value(request, list[wire.ClaimDeliveries])
+    return packed(await take(store.database, store.blobs, store.settings.hostname, wanted))
+
+
+@router.post("/deliveries/reports")
+async def post_reports(store: TheStore, request: Request) -> Response:
+    """Many reports, each answered with the status and the words that it would get by itself."""
+    reports = await read_value(request, list[wire.Outcomes])
+    found = await asyncio.gather(*map(store.report, reports), return_exceptions=True)
+    return packed([_told(each) for each in found])
+
+
+def _told(error: BaseException | None) -> tuple[int, str]:
+    if error is None:
+        return 204, ""
+    if not isinstance(error, StoreError):
+        log.error("report_failed", exc_info=error)
+        return 500, "an error of ours"
+    return STATUS_OF.get(type(error), 503), str(error)
 
 
 @router.post("/deliveries/outcomes", status_code=204)

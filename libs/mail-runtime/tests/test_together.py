@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from mail_runtime.contracts.errors import Conflict, StoreError, Unavailable
-from store_api.db.together import Together
+from mail_runtime.together import Together
 
 
 class Work:

@@ -1,4 +1,4 @@
-"""Requests that are answered together: what comes while a batch is with the database goes into the next one."""
+"""Requests that are answered together: what comes while a batch is under way goes into the next one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ BATCH: Final = 100
 
 class Together(Generic[Asked, Answer]):
     """For one event loop. `work` answers a batch in order; an error in place of an answer is raised to who asked.
+    A batch waits `gather_s` for company.
 
     Raised by `work` itself, Unavailable is everybody's; after another error each is asked alone, so that a bad one
     can't fail its neighbours.
     """
 
-    def __init__(self, work: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | StoreError]]]) -> None:
-        self._work = work
+    def __init__(
+        self, work: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | StoreError]]], gather_s: float = 0.0
+    ) -> None:
+        self._work, self._gather_s = work, gather_s
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
         self._working: asyncio.Task[None] | None = None
 
@@ -38,6 +41,8 @@ class Together(Generic[Asked, Answer]):
     async def _answer_all(self) -> None:
         try:
             while self._waiting:
+                if self._gather_s and len(self._waiting) < BATCH:
+                    await asyncio.sleep(self._gather_s)
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 await self._answer([(asked, future) for asked, future in batch if not future.done()])
         finally:
