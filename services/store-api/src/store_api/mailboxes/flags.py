@@ -66,6 +66,7 @@ _DIFFERS: Final = {
     "replace": "NOT (candidate.old @> candidate.new AND candidate.new @> candidate.old)",
 }
 
+# The array is for the planner, who takes a thousand ranges for most of the mailbox and would read all of it.
 _STORE: Final = f"""
 WITH candidate AS MATERIALIZED (
     SELECT uid, modseq, flags AS old, {{new}} AS new
@@ -78,6 +79,7 @@ WITH candidate AS MATERIALIZED (
     UPDATE message SET flags = candidate.new, modseq = :modseq
     FROM candidate
     WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND message.uid = candidate.uid
+      AND message.uid = ANY (ARRAY(SELECT uid FROM candidate WHERE {{differs}}))
       AND (CAST(:unchanged_since AS bigint) IS NULL OR candidate.modseq <= :unchanged_since)
       AND {{differs}}
     RETURNING cardinality(candidate.new) AS flags,
