@@ -153,6 +153,31 @@ async def test_who_gave_up_before_it_went_is_left_out() -> None:
     assert {identifier for ids in store.sets for identifier in ids} == set(list(tasks)[1:])
 
 
+async def test_a_request_is_broken_off_when_all_its_callers_gave_up() -> None:
+    store = Store()
+    broken_off = asyncio.Event()
+
+    async def send(handed: Sequence[Handed], messages: Sequence[bytes]) -> list[Answer]:
+        try:
+            return await store.send(handed, messages)
+        except asyncio.CancelledError:
+            broken_off.set()
+            raise
+
+    over = HandingOver(send)
+    async with accepting(over, 8) as tasks:
+        await store.wait_for(8)
+        first, *others = (tasks[identifier] for identifier in store.sets[0])
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        assert not broken_off.is_set()
+        first.cancel()
+        await broken_off.wait()
+        store.open.set()
+        await asyncio.gather(*(tasks[identifier] for identifier in store.sets[1]))
+
+
 async def test_closing_tells_those_who_wait() -> None:
     store = Store()
     over = HandingOver(store.send)

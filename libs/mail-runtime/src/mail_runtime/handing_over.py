@@ -104,6 +104,7 @@ class HandingOver:
             self._go_on()
 
         task.add_done_callback(ended)
+        _break_off_when_all_gave_up(task, [one.future for one in batch])
 
     def _take(self) -> list[_Waiting]:
         most = min(SET_MESSAGES, (len(self._pending) + self._in_hand + 1) // 2)
@@ -128,6 +129,20 @@ class HandingOver:
             raise
         for one, answer in zip(batch, answers, strict=True):
             _tell(one.future, answer)
+
+
+def _break_off_when_all_gave_up(request: asyncio.Task[None], futures: Sequence[asyncio.Future[None]]) -> None:
+    """Else those to a store that has gone silently would take the place of others until their own time-out."""
+    left = len(futures)
+
+    def done(future: asyncio.Future[None]) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            request.cancel()  # does nothing to one that has ended
+
+    for future in futures:
+        future.add_done_callback(done)
 
 
 def _tell(future: asyncio.Future[None], answer: Answer | StoreError) -> None:
