@@ -201,8 +201,10 @@ class Connection:
 
     async def _write(self, octets: bytes | bytearray) -> None:
         self._writer.write(octets if self._compression is None else self._compression.compress(octets))
-        async with asyncio.timeout(self._shared.settings.send_timeout_s):
-            await self._writer.drain()
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            async with asyncio.timeout(self._shared.settings.send_timeout_s):
+                await self._writer.drain()
 
     # Steps
 

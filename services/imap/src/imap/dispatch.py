@@ -25,7 +25,7 @@ from imap.commands import (
     status,
     store,
 )
-from imap.metrics import COMMANDS
+from imap.metrics import observe
 from imap.progress import LONG, reporting
 from imap.session import Done, Session
 from mail_proto.imap import commands as c
@@ -91,16 +91,16 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
         protocol.opened(is_open=session.selected is not None)
         await news.tell_news(session, command)
     except ImapFault as fault:
-        COMMANDS.labels(name, "refused").observe(time.perf_counter() - start)
+        observe(name, "refused", time.perf_counter() - start)
         protocol.opened(is_open=session.selected is not None)
         await news.tell_known_news(session, command)
         return protocol.failed(tag, fault)
     except store_errors.StoreError as error:
         outcome = "unavailable" if isinstance(error, store_errors.Unavailable) else "refused"
-        COMMANDS.labels(name, outcome).observe(time.perf_counter() - start)
+        observe(name, outcome, time.perf_counter() - start)
         protocol.opened(is_open=session.selected is not None)
         return protocol.failed(tag, refusal(error))
-    COMMANDS.labels(name, "done").observe(time.perf_counter() - start)
+    observe(name, "done", time.perf_counter() - start)
     return Reply(protocol.done(tag, done.text, done.code))
 
 
