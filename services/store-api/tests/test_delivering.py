@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from mail_proto.srs import Srs
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import OverQuota, Refused
 from mail_runtime.store_client import StoreClient
+from store_api.blobs.blobs import Blobs
+from store_api.blobs.storage import open_storage
 from store_api.db.engine import Database, run
+from store_api.ingest import coalescer as coalescers
+from store_api.ingest import planning
+from store_api.ingest.drafts import Arrived
 
 from .directories import add_account, add_alias, add_domain, mailbox_of
 
 MESSAGE = b"From: a@remote.test\r\nSubject: one\r\n\r\nbody\r\n"
 SENDER = "s@elsewhere.invalid"
+SRS = Srs(b"secret of these tests")
 
 
 class Directory:
@@ -228,6 +236,43 @@ async def test_a_domain_that_is_full(database: Database, store: StoreClient) -> 
     results = await asyncio.gather(*(directory.accept(name) for name in ("ann", "bob") * 5), return_exceptions=True)
     assert sum(isinstance(result, OverQuota) for result in results) == 7
     assert sum([len(await directory.messages(account)) for account in accounts]) == 3
+
+
+async def test_a_domain_that_others_fill_while_a_batch_is_planned(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known to be full stays so, while the plans of a batch change: nobody is told that it is busy."""
+    plans = 0
+
+    async def plan_slowly(*arguments: Any) -> Any:
+        nonlocal plans
+        plans += 1
+        planned = await planning.plan(*arguments)
+        if plans == 2:
+            await directory.accept("ann")
+        return planned
+
+    monkeypatch.setattr(coalescers, "plan", plan_slowly)
+    for name in ("ann", "bob"):
+        await directory.account(name)
+    async with directory.database.transaction() as connection:
+        await run(connection, "UPDATE domain SET quota_messages = 1 WHERE id = :id", id=directory.domain_id)
+    blobs = Blobs(open_storage(f"file://{tmp_path}", "", ""), directory.database)
+    coalescer = coalescers.Coalescer(directory.database, blobs, planning.Rules(SRS, "here.test", 1.0, 1.0), committed)
+    sent = [wire.Transmission(id=uuid4(), reverse_path=SENDER, recipients=[directory.at(n)]) for n in ("ann", "bob")]
+    accepting = [asyncio.create_task(coalescer.accept(Arrived(one, MESSAGE))) for one in sent]
+    await asyncio.sleep(0)
+    committing = asyncio.create_task(coalescer.run())
+    both = await asyncio.gather(*accepting, return_exceptions=True)
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    blobs.close()
+    assert [type(result) for result in both] == [OverQuota, OverQuota]
+    assert plans == 3, "a batch of two, and what came of it twice"
+
+
+async def committed(*arguments: Any) -> None:
+    """Nobody wants to know."""
 
 
 async def test_batches_with_crossing_mailboxes_all_end(directory: Directory) -> None:

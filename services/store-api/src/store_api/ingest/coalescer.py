@@ -27,6 +27,7 @@ from store_api.ingest.gathering import Gathering, Waiting
 from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Scanned, Stored, scan
 from store_api.ingest.pace import Pace
 from store_api.ingest.planning import Plan, Rooms, Rules, plan
+from store_api.mailboxes.quota import read_room
 
 log = structlog.get_logger()
 
@@ -43,9 +44,14 @@ Committed = Callable[[Sequence[Group], Sequence[Sequence[Stored]]], Awaitable[No
 
 @dataclass(slots=True)
 class _Attempt:
-    """What is known about a batch: bodies that were written, and what the last transaction found."""
+    """What is known about a batch: bodies that were written, accounts that may be full, mailboxes that have gone.
+
+    `rooms` is what these accounts have left as the batch is planned. All that were ever looked at count: where two
+    share a quota, the plan would else give to each by turns what the other was refused.
+    """
 
     written: dict[UUID, WrittenBlob] = field(default_factory=dict)
+    accounts: frozenset[UUID] = frozenset()
     rooms: Rooms = field(default_factory=dict)
     gone: frozenset[UUID] = frozenset()
 
@@ -118,13 +124,15 @@ class Coalescer:
         for _ in range(MAX_PLANS):
             try:
                 async with self._database.transaction() as connection:
+                    attempt.rooms = await read_room(connection, attempt.accounts) if attempt.accounts else {}
                     plans = await self._plan(connection, batch, attempt)
                     groups = [plan for plan in plans if not isinstance(plan, StoreError)]
                     if len(batch) > 1 and sum(len(i.targets) for group in groups for i in group) > BATCH_ROWS:
                         raise _TooManyRows
                     stored = await self._insert(connection, groups, attempt)
             except PlanChanged as changed:
-                attempt.rooms, attempt.gone = changed.rooms, changed.gone
+                attempt.accounts |= changed.accounts
+                attempt.gone |= changed.gone
                 continue
             except _TooManyRows:
                 for waiting in batch:

@@ -18,7 +18,7 @@ from store_api.events.outbox import Event, record
 from store_api.ingest import threads
 from store_api.ingest.envelopes import insert_deliveries, insert_transmissions
 from store_api.ingest.incoming import Group, Incoming, Scanned, Stored, Target, scan
-from store_api.mailboxes.quota import Room, lock_room
+from store_api.mailboxes.quota import lock_room
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
 
@@ -26,12 +26,12 @@ from store_api.mailboxes.rights import Right
 class PlanChanged(Exception):
     """What the batch was planned with is no longer so: a mailbox has gone, or one is too full. Plan it anew.
 
-    `rooms` is what accounts had left; `gone` are mailboxes that aren't there.
+    `accounts` are those that it was for, one of which is full; `gone` are mailboxes that aren't there.
     """
 
-    def __init__(self, rooms: Mapping[UUID, Room], gone: frozenset[UUID]) -> None:
+    def __init__(self, accounts: frozenset[UUID], gone: frozenset[UUID]) -> None:
         super().__init__("a mailbox has gone or is full")
-        self.rooms, self.gone = rooms, gone
+        self.accounts, self.gone = accounts, gone
 
 
 # Mailboxes are locked in one order, so that two batches can't wait for each other; uids and modseq
@@ -158,11 +158,11 @@ async def _lock(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     )
     gone = frozenset(mailbox_id for _, mailbox_id in wanted) - {row.id for row in locked}
     gone |= await _forbidden(connection, rows)
-    account_ids = {account_id for account_id, _ in wanted}
+    account_ids = frozenset(account_id for account_id, _ in wanted)
     rooms = await lock_room(connection, account_ids)
     fits = [rooms[target.account_id].takes(len(incoming.octets)) for _, incoming, target in rows if not gone]
     if gone or not all(fits):
-        raise PlanChanged(await lock_room(connection, account_ids), gone)
+        raise PlanChanged(account_ids, gone)
 
 
 async def _forbidden(connection: AsyncConnection, rows: Sequence[Row]) -> frozenset[UUID]:

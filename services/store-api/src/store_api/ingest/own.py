@@ -17,6 +17,7 @@ from store_api.ingest.commit import PlanChanged, insert
 from store_api.ingest.drafts import Arrived
 from store_api.ingest.incoming import Group, Stored
 from store_api.ingest.planning import Rooms, Rules, plan
+from store_api.mailboxes.quota import read_room
 
 log = structlog.get_logger()
 
@@ -32,9 +33,10 @@ async def store_own(
     `work` raises; Unavailable.
     """
     written: dict[UUID, WrittenBlob] = {}
-    rooms: Rooms = {}
+    accounts: frozenset[UUID] = frozenset()
     for _ in range(MAX_PLANS):
         async with database.transaction() as connection:
+            rooms: Rooms = await read_room(connection, accounts) if accounts else {}
             (planned,) = await plan(connection, rules, [arrived], rooms)
         group: Group = () if isinstance(planned, StoreError) else planned
         if isinstance(planned, StoreError):
@@ -46,7 +48,7 @@ async def store_own(
                 await work(connection)
                 (stored,) = await insert(connection, [group], written)
         except PlanChanged as changed:
-            rooms = changed.rooms
+            accounts |= changed.accounts
             continue
         return group, stored
     raise Unavailable("the mailboxes are changing; try again later")
