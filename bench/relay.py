@@ -181,7 +181,7 @@ def main() -> None:
                         print(json.dumps(asdict(found[-1])), flush=True)
     if not arguments.json:
         for table in tables(found):
-            Console().print(table)
+            Console(width=140).print(table)
 
 
 def servers(stack: ExitStack, name: str, hosts: Sinks, connections: int) -> Iterator[Server]:

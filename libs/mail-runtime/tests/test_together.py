@@ -79,3 +79,28 @@ async def test_who_gave_up_is_left_out() -> None:
     work.go.set()
     assert (await first, await third) == (4, 12)
     assert work.batches == [[2], [6]]
+
+
+async def test_several_batches_at_once_and_no_more_than_that() -> None:
+    work = Work()
+    together = Together(work, at_once=2)
+    tasks = []
+    for number in (2, 4, 6, 8):
+        tasks.append(asyncio.create_task(together.ask(number)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert work.batches == [[2], [4]]
+    work.go.set()
+    assert await asyncio.gather(*tasks) == [4, 8, 12, 16]
+    assert work.batches[2:] == [[6, 8]]
+    assert await together.ask(10) == 20, "and again, when all had ended"
+
+
+async def test_a_batch_waits_for_company() -> None:
+    work = Work()
+    work.go.set()
+    together = Together(work, gather_s=0.01)
+    first = asyncio.create_task(together.ask(2))
+    await asyncio.sleep(0)
+    assert await asyncio.gather(first, together.ask(4)) == [4, 8]
+    assert work.batches == [[2, 4]]

@@ -17,25 +17,28 @@ BATCH: Final = 100
 
 class Together(Generic[Asked, Answer]):
     """For one event loop. `work` answers a batch in order; an error in place of an answer is raised to who asked.
-    A batch waits `gather_s` for company.
+    A batch waits `gather_s` for company; up to `at_once` of them are under way.
 
     Raised by `work` itself, Unavailable is everybody's; after another error each is asked alone, so that a bad one
     can't fail its neighbours.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | StoreError]]], gather_s: float = 0.0
+        self,
+        work: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | StoreError]]],
+        gather_s: float = 0.0,
+        at_once: int = 1,
     ) -> None:
-        self._work, self._gather_s = work, gather_s
+        self._work, self._gather_s, self._at_once = work, gather_s, at_once
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[None] | None] = set()
 
     async def ask(self, asked: Asked) -> Answer:
         """Raises StoreError, as `work` says."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
-        if self._working is None:
-            self._working = asyncio.create_task(self._answer_all(), name="together")
+        if len(self._working) < self._at_once:
+            self._working.add(asyncio.create_task(self._answer_all(), name="together"))
         return await future
 
     async def _answer_all(self) -> None:
@@ -46,7 +49,8 @@ class Together(Generic[Asked, Answer]):
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 await self._answer([(asked, future) for asked, future in batch if not future.done()])
         finally:
-            self._working = None
+            # At once: who asks before the task has ended needs another.
+            self._working.discard(asyncio.current_task())
             while self._waiting:
                 _settle(self._waiting.popleft()[1], Unavailable("the store is stopping; try again later"))
 

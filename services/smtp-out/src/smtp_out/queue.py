@@ -1,7 +1,7 @@
 """The store's queue as workers use it: what several ask at about the same time goes in one call.
 
-A claim may wait a moment for company: nothing was sent yet. A report goes at once, or with all others behind the one
-that is under way; whoever reports hears when the store has committed it.
+A claim may wait a moment for company: nothing was sent yet. A report goes at once, or with others behind the few
+that are under way; whoever reports hears when the store has committed it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
 from mail_runtime.store_client import StoreClient
 from mail_runtime.together import Together
 
-# Jobs come from NATS in handfuls. Reports wait for nothing but the call before: who is killed then sends twice.
+# Jobs come from NATS in handfuls.
 CLAIM_GATHER_S: Final = 0.01
+# Reports wait for nothing but these: who is killed while one waits sends twice.
+REPORT_CALLS: Final = 3
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ class Queue:
     def __init__(self, store: StoreClient) -> None:
         self._store = store
         self._claiming = Together(self._claim_all, CLAIM_GATHER_S)
-        self._reporting = Together(self._report_all)
+        self._reporting = Together(self._report_all, at_once=REPORT_CALLS)
 
     async def claim(self, wanted: ClaimDeliveries) -> Claim:
         """Raises Conflict: none of the deliveries can be had."""
