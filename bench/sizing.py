@@ -9,6 +9,7 @@ the repository's own where there is none.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import imaplib
 import os
 import smtplib
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from bench.indexing import indexed
 
 from mail_proto.smtp.content import has_bare_line_ends
 from mail_testkit import messages
@@ -76,26 +78,15 @@ def deliver(postroom: RunningPostroom, users: Sequence[User], letters: Sequence[
             each.result()
 
 
-def settle(postroom: RunningPostroom) -> None:
-    """Until the store's background work has nothing left: it uses no CPU for some seconds."""
-    before = cpu_s(postroom, "store-api")
-    while True:
-        time.sleep(5)
-        now = cpu_s(postroom, "store-api")
-        if now - before < 0.1:
-            return
-        before = now
-
-
 def measure_mail(postroom: RunningPostroom, users: Sequence[User], count: int) -> None:
     letters = [sent for path in messages.paths() if not has_bare_line_ends(sent := messages.as_sent(path))]
     deliver(postroom, users, letters, WARM_UP)
-    settle(postroom)
+    asyncio.run(indexed(postroom.database_url))
     blobs, database = disk_mb(postroom.data / "blobs"), database_mb(postroom)
     before = {name: cpu_s(postroom, name) for name in PROCESSES}
     deliver(postroom, users, letters, count)
     at_once = {name: cpu_s(postroom, name) - before[name] for name in PROCESSES}
-    settle(postroom)
+    asyncio.run(indexed(postroom.database_url))
     after = {name: cpu_s(postroom, name) - before[name] for name in PROCESSES}
     octets = sum(len(letters[n % len(letters)]) for n in range(count))
     print(
