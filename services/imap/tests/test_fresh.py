@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import imaplib
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -10,6 +11,10 @@ from functools import partial
 
 import pytest
 
+from imap import watches
+from mail_runtime.bus import Bus
+from mail_runtime.contracts.subjects import UNTOLD
+from mail_runtime.order import Echoes
 from mail_testkit.clients import HOST, TIMEOUT_S, Rest, User, deliver, open_pop3
 from mail_testkit.replicas import Replica
 from mail_testkit.running import RunningPostroom
@@ -188,3 +193,27 @@ def test_a_copy_goes_where_the_name_leads(postroom: RunningPostroom, calls: list
             here.copy("1", "A")
             assert b"(MESSAGES 1)" in there.status("A", "(MESSAGES)")[1][0]
             there.delete("B")
+
+
+def test_who_couldnt_tell_says_so(
+    postroom: RunningPostroom, calls: list[str], replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that had lost NATS, or took in rows of an export."""
+    monkeypatch.setattr(watches, "TRUSTED_S", 3_600.0)
+    user = Rest(postroom).make_user()
+
+    async def tell() -> None:
+        async with Bus(postroom.nats_url, "test") as bus:
+            echoes = Echoes(bus)
+            await bus.wait_connected()
+            await bus.publish(UNTOLD, b"")
+            async with asyncio.timeout(TIMEOUT_S):
+                while not await echoes.heard():
+                    await asyncio.sleep(0.01)
+
+    with selected(replica()["imap"], user) as client:
+        until_proven(client, calls)
+        asyncio.run(tell())
+        client.noop()
+        assert calls == ["columns"]
+        until_proven(client, calls)
