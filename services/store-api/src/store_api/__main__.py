@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -36,6 +36,8 @@ from store_api.store import Store
 
 log = structlog.get_logger()
 
+# So long a start waits for NATS; what is changed without it is told once it is there.
+NATS_WAIT_S: Final = 3.0
 RETRY_S: Final = 0.25
 GRACEFUL_STOP_S: Final = 8
 BACKLOG: Final = 1024
@@ -73,6 +75,9 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
         indexer = Indexer(database, blobs, bus)
         dispatcher = Dispatcher(database, bus, settings.relay_window)
         store = Store(settings, database, blobs, Notifier(bus), dispatcher, publisher, indexer)
+        # What is changed before there is a connection is heard by nobody: frontends would take old news for new.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(bus.wait_connected(), NATS_WAIT_S)
         try:
             yield store
         finally:
