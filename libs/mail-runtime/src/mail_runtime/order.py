@@ -17,7 +17,7 @@ from typing import Final
 from mail_runtime.bus import Bus, BusUnavailable, Msg
 
 # Nobody waits longer for NATS: it is never in the way of mail.
-ECHO_TIMEOUT_S: Final = 0.5
+ECHO_TIMEOUT_S: Final = 2.0
 # Once an echo didn't come in time nobody waits for another until it comes, or for so long.
 PAUSE_S: Final = 5.0
 
