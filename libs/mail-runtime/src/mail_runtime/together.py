@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -38,7 +39,9 @@ class Together(Generic[Asked, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
         if len(self._working) < self._at_once:
-            self._working.add(asyncio.create_task(self._answer_all(), name="together"))
+            # In a context of its own: what is done for many belongs to nobody's trace.
+            task = asyncio.create_task(self._answer_all(), name="together", context=contextvars.Context())
+            self._working.add(task)
         return await future
 
     async def _answer_all(self) -> None:

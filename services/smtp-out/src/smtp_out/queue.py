@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
+import msgspec
+
+from mail_runtime import tracing
 from mail_runtime.contracts.errors import NotFound, StoreError
 from mail_runtime.contracts.store import Claim, ClaimDeliveries, Outcomes
 from mail_runtime.store_client import StoreClient
@@ -42,7 +45,7 @@ class Queue:
 
     async def report(self, outcomes: Outcomes) -> None:
         """Returns after commit; repeating it changes nothing. Raises Conflict: the lease was lost."""
-        await self._reporting.ask(outcomes)
+        await self._reporting.ask(msgspec.structs.replace(outcomes, traceparent=tracing.carried()))
 
     async def _claim_all(self, wanted: Sequence[ClaimDeliveries]) -> Sequence[Claim | StoreError]:
         try:

@@ -80,5 +80,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """A report. `traceparent`: the trace that it belongs to, where it goes with others."""
+
     lease: UUID
     outcomes: list[Outcome]
+    traceparent: str = ""

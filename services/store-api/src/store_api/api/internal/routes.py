@@ -10,6 +10,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from mail_runtime import tracing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.errors import STATUS_OF, StoreError
 from mail_runtime.contracts.framing import unpack_stream
@@ -105,8 +106,13 @@ async def post_claims(store: TheStore, request: Request) -> Response:
 async def post_reports(store: TheStore, request: Request) -> Response:
     """Many reports, each answered with the status and the words that it would get by itself."""
     reports = await read_value(request, list[wire.Outcomes])
-    found = await asyncio.gather(*map(store.report, reports), return_exceptions=True)
+    found = await asyncio.gather(*(_report(store, each) for each in reports), return_exceptions=True)
     return packed([_told(each) for each in found])
+
+
+async def _report(store: Store, report: wire.Outcomes) -> None:
+    with tracing.span("store_api.post_outcomes", tracing.parse(report.traceparent), "server"):
+        await store.report(report)
 
 
 def _told(error: BaseException | None) -> tuple[int, str]:
