@@ -35,8 +35,12 @@ for service in store-api smtp-out smtp-in pop3 imap; do
 	done
 done
 
-# One process holds the published ports. Only where POSTROOM_BALANCER_TAG is another, it is replaced, and clients connect
-# in vain for some seconds.
-echo "balancer"
-$compose up --detach --no-deps --wait balancer
+# One process holds the published ports, and clients connect in vain while it is replaced: only where
+# POSTROOM_BALANCER_TAG is another.
+wanted=$($compose config --images | grep /balancer:)
+running=$($docker inspect --format '{{.Config.Image}}' $($compose ps --quiet balancer))
+if [ "$wanted" != "$running" ]; then
+	echo "balancer: $wanted"
+	$compose up --detach --no-deps --wait balancer
+fi
 echo "now in use: $tag"
