@@ -270,7 +270,8 @@ async def test_a_small_message_comes_with_its_claim(
     await store.accept(sent, message)
     lease, delivery_ids = uuid4(), [UUID(item["id"]) for item in await queued(rest, domain)]
     renewed = wire.ClaimDeliveries(delivery_ids=delivery_ids, lease=lease, lease_s=60)
-    claim = await store.claim(msgspec.structs.replace(renewed, with_message=True))
+    (claim,) = await store.claim_all([msgspec.structs.replace(renewed, with_message=True)])
+    assert isinstance(claim, wire.Claim)
     assert claim.message == (None if length else await store.queued_message(sent.id))
     assert (await store.queued_message(sent.id)).endswith(message)
     assert (await store.claim(renewed)).message is None, "who only goes on has it"

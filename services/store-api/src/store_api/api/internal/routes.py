@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-import msgspec
 import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -18,10 +17,9 @@ from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
 from store_api.api.internal.handed import accept_all
-from store_api.blobs.reading import read
 from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
-from store_api.queue.taking import ENCLOSED_OCTETS, take
+from store_api.queue.taking import take
 from store_api.store import Store
 
 log = structlog.get_logger()
@@ -79,20 +77,7 @@ async def get_transmission_message(store: TheStore, transmission_id: UUID) -> Re
 
 @router.post("/deliveries/claim")
 async def post_claim(store: TheStore, request: Request) -> Response:
-    wanted = await read_value(request, wire.ClaimDeliveries)
-    claim = await store.claiming.ask(wanted)
-    if wanted.with_message and claim.octets <= ENCLOSED_OCTETS:
-        claim = msgspec.structs.replace(claim, message=await _message(store, claim.transmission_id))
-    return packed(claim)
-
-
-async def _message(store: Store, transmission_id: UUID) -> bytes | None:
-    """A small message as it leaves; None: it can't be had now, and whoever fetches it is told why."""
-    try:
-        message = await store.leaving.ask(transmission_id)
-        return await message.on_top(store.blobs, store.settings.hostname) + await read(store.blobs, message.place)
-    except StoreError:
-        return None
+    return packed(await store.claiming.ask(await read_value(request, wire.ClaimDeliveries)))
 
 
 @router.post("/deliveries/claims")
