@@ -31,9 +31,10 @@ from store_api.blobs.writing import Body, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.search import coverage, parsing
+from store_api.search.few import find_among_few
 from store_api.search.indexing import index_blobs
 from store_api.search.ranking import ranked
-from store_api.search.search import find_uids, search
+from store_api.search.search import find_among_many, find_uids, search
 from store_api.transfer.importing import import_rows
 
 EVERYTHING = wire.Everything()
@@ -103,6 +104,13 @@ class Shelf:
                     email_id=kept.email_id,
                     octets=len(kept.octets),
                 )
+            await run(
+                connection,
+                "UPDATE mailbox SET messages = messages + :added WHERE account_id = :account_id AND id = :id",
+                added=len(new),
+                account_id=self.account_id,
+                id=self.mailbox_id,
+            )
         self.kept += new
 
     async def index(self) -> int:
@@ -110,8 +118,11 @@ class Shelf:
         return await index_blobs(self.database, self.blobs, pairs)
 
     async def find(self, key: wire.SearchKey) -> list[int]:
-        uids, _ = await find_uids(self.database, self.blobs, self.account_id, self.mailbox_id, key)
-        return uids
+        """What is found, which is the same by looking at each message and by the index of many."""
+        where = (self.database, self.blobs, self.account_id, self.mailbox_id, key)
+        found = await find_uids(*where)
+        assert found == await find_among_many(*where), key
+        return found[0]
 
 
 async def everywhere(shelf: Shelf, key: wire.SearchKey) -> list[int]:
@@ -228,6 +239,26 @@ async def test_what_is_found(shelf: Shelf, is_indexed: bool) -> None:
         assert await shelf.index() == len(LETTERS)
     for key, uids in FOUND:
         assert await shelf.find(key) == uids, key
+
+
+async def test_where_each_message_is_looked_at(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a mailbox of few messages that are indexed; for texts, of fewer."""
+    fields, texts, flag = wire.InHeader("subject", "plain"), text("quick"), wire.Not(wire.HasFlag("\\Seen"))
+
+    async def looked_at(key: wire.SearchKey) -> tuple[list[int], int] | None:
+        return await find_among_few(shelf.database, shelf.account_id, shelf.mailbox_id, key, 0)
+
+    await shelf.add(*LETTERS)
+    assert (await looked_at(fields), await looked_at(texts)) == (None, None)
+    assert await looked_at(flag) == ([1, 2, 3, 4, 5, 6, 7], 7)
+    await shelf.index()
+    assert await looked_at(fields) == await looked_at(texts) == ([3], 3)
+    monkeypatch.setattr("store_api.search.few.FEW_TEXTS", len(LETTERS) - 1)
+    assert (await looked_at(fields), await looked_at(texts)) == (([3], 3), None)
+    assert await looked_at(wire.AllOf([texts, fields])) is None
+    monkeypatch.setattr("store_api.search.few.FEW", len(LETTERS) - 1)
+    assert (await looked_at(fields), await looked_at(flag)) == (None, None)
+    assert await shelf.find(fields) == await shelf.find(texts) == [3]
 
 
 async def test_a_message_with_too_many_words_is_read(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

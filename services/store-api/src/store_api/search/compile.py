@@ -6,18 +6,18 @@ NULL instead, so that three-valued logic says which of them are decided without 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final, assert_never
-from uuid import UUID
 
 from asyncpg import Range
 
 from mail_proto.fold import fold
 from mail_runtime.contracts.store import search as wire
 from store_api.mailboxes.flags import SYSTEM_FLAGS
-from store_api.search.contents import Contents, Ids, Reading, clues_of_header, clues_of_text
+from store_api.search.contents import Contents, Reading, clues_of_header, clues_of_text
 from store_api.search.fields import NAMED
+from store_api.search.texts import Bind, Texts
 from store_api.search.words import Clue, needle
 
 UNKNOWN: Final = "CAST(NULL AS boolean)"
@@ -52,13 +52,13 @@ def needs_index(key: wire.SearchKey) -> bool:
 
 
 class Compiler:
-    """Makes expressions; `values` are to be bound. `ids` None: for messages without index."""
+    """Makes expressions; `values` are to be bound. `contents`: how texts are found; None: of messages without index."""
 
-    def __init__(self, account_id: UUID, ids: Ids | None, now: int) -> None:
+    def __init__(self, contents: Callable[[Bind], Contents | Texts] | None, now: int) -> None:
         self._now = now
         self.values: dict[str, Any] = {}
         self.uses_fields = False  # whether there is an `f` in what was made
-        self.contents = None if ids is None else Contents(account_id, ids, self._bind)
+        self.contents = None if contents is None else contents(self._bind)
         self.bounds: list[str] = []  # see `whole`
 
     @property
@@ -158,7 +158,7 @@ class Compiler:
 
     # Contents
 
-    def _in_header(self, contents: Contents, name: str, wanted: str) -> str:
+    def _in_header(self, contents: Contents | Texts, name: str, wanted: str) -> str:
         if ":" in name or any(char in name + wanted for char in "\n\0"):
             return "FALSE"  # no name has a colon, and values are on one line
         if name not in NAMED:
@@ -169,7 +169,7 @@ class Compiler:
             return f"{column} IS NOT NULL"
         return f"coalesce(strpos({column}, {self._bind(wanted, 'text')}) > 0, FALSE)"
 
-    def _in_text(self, contents: Contents, text: str, *, header_too: bool) -> str:
+    def _in_text(self, contents: Contents | Texts, text: str, *, header_too: bool) -> str:
         if not text:
             return "TRUE"
         if "\0" in text:

@@ -7,14 +7,15 @@ texts to look into: a `Reading`, whose result the expression names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from mail_proto.message.search_text import OPAQUE_FIELDS
 from store_api.search import marks
 from store_api.search.junctions import Places, places_of
+from store_api.search.texts import Bind, in_field, in_halves
 from store_api.search.words import Clue, Needle, needle
 
 # An index scan for the numbers of one list takes time in proportion to numbers × hits: short lists, joined by OR. For
@@ -24,7 +25,6 @@ NUMBERS_OF_SCAN: Final = 8
 FEW_NUMBERS: Final = 64
 
 Ids = Mapping[Clue, list[int] | None]
-Bind = Callable[[Any, str], str]
 
 _NOTHING: Final = Needle("", (), is_exact=True)
 
@@ -69,9 +69,7 @@ class Contents:
     def in_text(self, wanted: Needle, *, header_too: bool) -> str:
         """Of more than a pair of letters."""
         signs = (1, -1) if header_too else (1,)
-        bound = self._bind(wanted.text, "text")
-        in_body = _contains("t.body", bound)
-        in_header = f"({_contains('t.header', bound)} OR {_contains('t.parts', bound)})"
+        in_body, in_header = in_halves(wanted.text, self._bind)
         found = f"({in_body} OR {in_header})" if header_too else in_body
         places = places_of(wanted.text)
         if places.decide:
@@ -88,13 +86,7 @@ class Contents:
 
     def in_header(self, name: str, text: str) -> str:
         """The field has no column."""
-        column = "opaque" if name in OPAQUE_FIELDS else "header"
-        start = f"{name}: "
-        found = (
-            f"EXISTS (SELECT 1 FROM string_to_table(t.{column}, E'\\n') AS line"
-            f" WHERE starts_with(line, {self._bind(start, 'text')})"
-            f" AND {_contains(f'substr(line, {len(start) + 1})', self._bind(text, 'text'))})"
-        )
+        found = in_field(name, text, self._bind)
         if name in OPAQUE_FIELDS:
             return self._read((_ALL,), found)
         places = places_of(text)
@@ -103,11 +95,11 @@ class Contents:
         wanted = needle(text) if text else _NOTHING
         known = [ids for clue in wanted.clues if (ids := self._ids[clue]) is not None]
         # The field has these words; or it is there at all.
-        in_field = [[marks.of_field(field, number) for number in ids] for ids in known or [[0]]]
-        of_field = self._have("marks", in_field)
+        in_fields = [[marks.of_field(field, number) for number in ids] for ids in known or [[0]]]
+        of_field = self._have("marks", in_fields)
         if wanted.is_exact and wanted.pair is None and len(known) == len(wanted.clues):
             return f"({_listed(of_field)} OR {self._read(_OLD, found)})"
-        having = self._have("marks", [*in_field, *self._joined(places, (-1,))])
+        having = self._have("marks", [*in_fields, *self._joined(places, (-1,))])
         return self._read((having, *_OLD), found)
 
     # Which texts
@@ -154,7 +146,3 @@ def _listed(where: str) -> str:
 def _signed(numbers: Sequence[int], signs: Sequence[int]) -> list[int]:
     """Those of the header are negative."""
     return [sign * number for number in numbers for sign in signs]
-
-
-def _contains(column: str, bound: str) -> str:
-    return f"strpos({column}, {bound}) > 0"

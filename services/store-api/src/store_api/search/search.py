@@ -22,8 +22,9 @@ from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
 from store_api.search import coverage, sort, threads
 from store_api.search.compile import Compiler, clues_of, needs_index
-from store_api.search.contents import Reading
+from store_api.search.contents import Contents, Reading
 from store_api.search.evaluate import Message, matches
+from store_api.search.few import find_among_few
 from store_api.search.keys import read_keys
 from store_api.search.parsing import parse
 from store_api.search.vocabulary import find_words
@@ -93,6 +94,15 @@ async def find_uids(
 
     Raises NotFound: the mailbox. Refused: the program is too large. Unavailable.
     """
+    check(key)
+    found = await find_among_few(database, account_id, mailbox_id, key, int(time.time()))
+    return found or await find_among_many(database, blobs, account_id, mailbox_id, key)
+
+
+async def find_among_many(
+    database: Database, blobs: Blobs, account_id: UUID, mailbox_id: UUID, key: wire.SearchKey
+) -> tuple[list[int], int]:
+    """The same, however many messages there are, and whether they are indexed."""
     (uids, modseq), others = await find(database, blobs, account_id, mailbox_id, key, _UIDS)
     found = sorted([*(uids or ()), *(row.uid for row in others)]) if others else list(uids or ())
     return found, max([modseq or 0, *(row.modseq for row in others)])
@@ -149,7 +159,8 @@ async def _by_index(
     apart: Sequence[Any],
 ) -> Any:
     """The row that the statement gives."""
-    compiler = Compiler(account_id, await find_words(connection, account_id, clues_of(key)), now)
+    ids = await find_words(connection, account_id, clues_of(key))
+    compiler = Compiler(lambda bind: Contents(account_id, ids, bind), now)
     where = compiler.whole(key)
     fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
     # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
@@ -192,7 +203,7 @@ async def _unindexed(
     """
     if not gaps:
         return []
-    compiler = Compiler(account_id, None, now)
+    compiler = Compiler(None, now)
     where = compiler.expression(key)
     statement = f"""
     SELECT {_COLUMNS}, coalesce({where}, FALSE) AS decided

@@ -161,6 +161,12 @@ def pairs(text: str) -> bytes:
     return int(ordered[::-1], 2).to_bytes(PAIR_OCTETS, "little")
 
 
+def pair_bits(text: str) -> list[int]:
+    """The bits that `pairs` sets for a folded text of at least one character, those of neighbours first."""
+    number = int.from_bytes(pairs(text), "little")
+    return [bit for bit in range(number.bit_length()) if number >> bit & 1]
+
+
 def _twos(octets: bytes, start: int) -> set[int]:
     """Two and two octets, the first one in the low half of a number."""
     count = (len(octets) - start) // 2
