@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,17 @@ from store_api.blobs.file_storage import FileStorage
 from store_api.blobs.keyring import Keyring
 from store_api.blobs.keys import new_key
 from store_api.blobs.places import find
-from store_api.blobs.reading import PIECE_OCTETS, framed, loaded, read, read_range, stream
+from store_api.blobs.reading import (
+    BUNDLE_OBJECTS,
+    LANES,
+    PIECE_OCTETS,
+    framed,
+    loaded,
+    read,
+    read_many,
+    read_range,
+    stream,
+)
 from store_api.blobs.rows import insert_blobs
 from store_api.blobs.writing import PACKED_OCTETS, Body, WrittenBlob, write
 from store_api.db.engine import Database, run
@@ -38,6 +49,20 @@ class CountingStorage(FileStorage):
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         self.reads += 1
+        return super().read(key, offset, length)
+
+
+class DistantStorage(FileStorage):
+    """Gives nothing until as many ask at a time as are to share a batch."""
+
+    has_latency = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._asking = threading.Barrier(LANES, timeout=TIMEOUT_S)
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        self._asking.wait()
         return super().read(key, offset, length)
 
 
@@ -95,6 +120,20 @@ async def test_small_bodies_share_an_object_and_are_read_together(blobs: Blobs, 
     storage.reads = 0
     assert unpack_stream(await joined(framed(blobs, written))) == bodies
     assert storage.reads == 1
+
+
+async def test_objects_that_are_far_away_are_asked_for_together(database: Database, tmp_path: Path) -> None:
+    blobs = Blobs(DistantStorage(tmp_path), database)
+    bodies = [os.urandom(100 + number) for number in range(LANES)]
+    places = [(await write(blobs, [Body(uuid7(), octets)]))[0] for octets in bodies]
+    assert await read_many(blobs, places) == bodies
+    # As a stream: so many bundles at a time, each of many objects that one thread reads.
+    bodies = [os.urandom(100 + number) for number in range(LANES * BUNDLE_OBJECTS)]
+    places = [(await write(blobs, [Body(uuid7(), octets)]))[0] for octets in bodies]
+    pieces = [piece async for piece in framed(blobs, places)]
+    assert len(pieces) == LANES
+    assert unpack_stream(b"".join(pieces)) == bodies
+    blobs.close()
 
 
 async def test_what_one_damaged_neighbour_has_no_part_in_is_read(blobs: Blobs, tmp_path: Path) -> None:

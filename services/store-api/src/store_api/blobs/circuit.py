@@ -48,8 +48,9 @@ class Circuit:
 
     def succeeded(self) -> None:
         with self._lock:
-            self._failures = 0
-        CIRCUIT_OPEN.set(0)
+            has_failed, self._failures = self._failures > 0, 0
+        if has_failed:
+            CIRCUIT_OPEN.set(0)
 
     def failed(self) -> None:
         with self._lock:

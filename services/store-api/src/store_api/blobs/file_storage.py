@@ -19,6 +19,8 @@ COPY_OCTETS: Final = 1024 * 1024
 class FileStorage:
     """See `storage.Storage`."""
 
+    has_latency = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
 

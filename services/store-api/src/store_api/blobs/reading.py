@@ -10,14 +10,14 @@ import asyncio
 import hashlib
 import io
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import structlog
 
 from mail_runtime.contracts.errors import NotFound, Refused, Unavailable
-from mail_runtime.contracts.framing import pack_length
+from mail_runtime.contracts.framing import pack_length, pack_stream
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.decoding import MemorySource, ObjectSource, Source, open_body
 from store_api.blobs.faults import Damaged, ObjectMissing
@@ -28,11 +28,17 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+# Groups of neighbours in their objects.
+_Bundle = Sequence[Sequence[Place]]
+
 # A stream gives so much at a time, and reads so much together.
 PIECE_OCTETS: Final = 1024 * 1024
-# Groups of small bodies that are read ahead of the one being sent: hides the storage's latency.
+# Bundles of small bodies that are read ahead of the one being sent, where the storage has latency to hide.
 READ_AHEAD: Final = 3
-# Threads that share a batch of small bodies: one is the cheapest for files, several hide the latency of S3.
+# Objects that one thread reads for a bundle, one after the other.
+BUNDLE_OBJECTS: Final = 32
+# Threads that share a batch of small bodies where the storage has latency. One reads files the cheapest: several of
+# them wait for the interpreter, and for each other (decision 24).
 LANES: Final = 4
 # What one stream holds at most: what is read ahead, once encoded and once not.
 STREAM_OCTETS: Final = 2 * PIECE_OCTETS * (READ_AHEAD + 1)
@@ -93,6 +99,11 @@ def damaged(place: Place, error: Damaged) -> Unavailable:
 
 
 def _verified(source: Source, place: Place) -> bytes:
+    if place.length <= PIECE_OCTETS:
+        octets = source.read(0, place.length)
+        if hashlib.sha256(octets).digest() != place.sha256:
+            raise Damaged("the checksum is another")
+        return octets
     digest = hashlib.sha256()
     # Piece by piece, so that not all of it is there twice, encoded and not; BytesIO gives what it holds uncopied.
     whole = io.BytesIO()
@@ -165,23 +176,23 @@ async def framed(blobs: Blobs, places: Sequence[Place]) -> AsyncIterator[bytes]:
 
     Raises NotFound, Unavailable.
     """
-    groups = iter(grouped(places))
-    ahead: deque[tuple[list[Place], asyncio.Task[list[bytes]] | None]] = deque()
+    bundles = _bundled(grouped(places))
+    ahead: deque[tuple[_Bundle, asyncio.Task[list[bytes]] | None]] = deque()
+    read_ahead = READ_AHEAD if blobs.storage.has_latency else 1
     try:
         async with blobs.sending.take(min(STREAM_OCTETS, sum(place.length for place in places))):
             while True:
-                while len(ahead) <= READ_AHEAD and (group := next(groups, None)) is not None:
-                    ahead.append((group, None if _is_large(group) else asyncio.create_task(_read_group(blobs, group))))
+                while len(ahead) <= read_ahead and (bundle := next(bundles, None)) is not None:
+                    is_large = bundle[0][0].length > PIECE_OCTETS
+                    ahead.append((bundle, None if is_large else asyncio.create_task(_read_bundle(blobs, bundle))))
                 if not ahead:
                     return
-                group, task = ahead.popleft()
-                if task is None:
-                    yield pack_length(group[0].length)
-                    async for octets in stream(blobs, group[0]):
-                        yield octets
+                bundle, task = ahead.popleft()
+                if task is not None:
+                    yield b"".join(pack_stream(await task))
                     continue
-                for octets in await task:
-                    yield pack_length(len(octets))
+                yield pack_length(bundle[0][0].length)
+                async for octets in stream(blobs, bundle[0][0]):
                     yield octets
     finally:
         tasks = [task for _, task in ahead if task is not None]
@@ -196,22 +207,33 @@ async def read_many(blobs: Blobs, places: Sequence[Place]) -> list[bytes]:
     Raises NotFound, Unavailable.
     """
     groups = grouped(places)
-    share = -(-len(groups) // LANES)
+    share = max(1, -(-len(groups) // (LANES if blobs.storage.has_latency else 1)))
     async with blobs.sending.take(sum(place.length for place in places)):
-        lanes = [_read_lane(blobs, groups[at : at + share]) for at in range(0, len(groups), max(1, share))]
+        lanes = [_read_bundle(blobs, groups[at : at + share]) for at in range(0, len(groups), share)]
         return [octets for lane in await asyncio.gather(*lanes) for octets in lane]
 
 
-async def _read_lane(blobs: Blobs, groups: Sequence[Sequence[Place]]) -> list[bytes]:
+def _bundled(groups: Sequence[Sequence[Place]]) -> Iterator[_Bundle]:
+    """Groups that one thread reads: few enough, and not too much. A large body is a bundle of its own."""
+    bundle: list[Sequence[Place]] = []
+    octets = 0
+    for group in groups:
+        length = sum(place.length for place in group)
+        if bundle and (len(bundle) == BUNDLE_OBJECTS or octets + length > PIECE_OCTETS):
+            yield bundle
+            bundle, octets = [], 0
+        bundle.append(group)
+        octets += length
+    if bundle:
+        yield bundle
+
+
+async def _read_bundle(blobs: Blobs, bundle: _Bundle) -> list[bytes]:
     """Bodies of several objects, one after the other in one thread; one by one if that fails."""
     try:
-        return await blobs.run(lambda: [octets for group in groups for octets in _read_together(blobs, group)])
+        return await blobs.run(lambda: [octets for group in bundle for octets in _read_together(blobs, group)])
     except (ObjectMissing, Damaged):
-        return [octets for group in groups for octets in await _read_group(blobs, group)]
-
-
-def _is_large(group: Sequence[Place]) -> bool:
-    return group[0].length > PIECE_OCTETS
+        return [octets for group in bundle for octets in await _read_group(blobs, group)]
 
 
 def grouped(places: Sequence[Place]) -> list[list[Place]]:

@@ -32,6 +32,8 @@ _PASSING_CODES: Final = frozenset({"SlowDown", "RequestTimeout", "Throttling", "
 class S3Storage:
     """See `storage.Storage`. Tries once: repeating is `retrying.RetryingStorage`'s."""
 
+    has_latency = True
+
     def __init__(self, bucket: str, endpoint: str, region: str, access_key: str, secret_key: str) -> None:
         parts = urlsplit(endpoint)
         self._bucket = bucket

@@ -16,6 +16,10 @@ class Storage(Protocol):
     Raises OSError: it doesn't work now. `ObjectMissing`, `Passing` and `Failed` (`blobs.faults`) are such.
     """
 
+    @property
+    def has_latency(self) -> bool:
+        """Whether several threads get objects sooner than one: each waits for a network."""
+
     def check(self) -> None:
         """Make the bucket or directory when it is missing."""
 

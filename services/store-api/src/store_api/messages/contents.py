@@ -8,7 +8,7 @@ from uuid import UUID
 
 from mail_runtime.contracts.errors import NotFound, Refused
 from store_api.blobs.places import COLUMNS, Place
-from store_api.db.engine import Database, run
+from store_api.db.engine import Database
 from store_api.mailboxes.reaching import REACHABLE
 from store_api.mailboxes.rights import Right
 
@@ -38,24 +38,22 @@ async def summaries(database: Database, account_id: UUID, blob_ids: Sequence[UUI
     """Encoded `wire.Summary` values in the order asked; those that the account may not read are left out."""
     _check_number(blob_ids)
     values = {"reader_id": account_id, "ids": list(blob_ids)}
-    async with database.transaction() as connection:
-        found = list((await run(connection, _SUMMARIES, **values)).scalars())
-        if len(found) < len(blob_ids):
-            found = list((await run(connection, _ALL_SUMMARIES, **values)).scalars())
-    return found
+    rows = await database.fetch(_SUMMARIES, **values)
+    if len(rows) < len(blob_ids):
+        rows = await database.fetch(_ALL_SUMMARIES, **values)
+    return [row[0] for row in rows]
 
 
 async def places(database: Database, account_id: UUID, blob_ids: Sequence[UUID]) -> list[Place]:
     """In the order asked. Raises NotFound: there is one that the account may not read."""
     _check_number(blob_ids)
     values = {"reader_id": account_id, "ids": list(blob_ids)}
-    async with database.transaction() as connection:
-        found = [Place(*row) for row in await run(connection, _PLACES, **values)]
-        if len(found) < len(blob_ids):
-            found = [Place(*row) for row in await run(connection, _ALL_PLACES, **values)]
-    if len(found) != len(blob_ids):
+    rows = await database.fetch(_PLACES, **values)
+    if len(rows) < len(blob_ids):
+        rows = await database.fetch(_ALL_PLACES, **values)
+    if len(rows) != len(blob_ids):
         raise NotFound("a message is gone")
-    return found
+    return [Place(*row) for row in rows]
 
 
 def _check_number(blob_ids: Sequence[UUID]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -11,11 +11,12 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from mail_runtime.contracts.errors import TooLarge
+from mail_runtime.contracts.framing import pack_stream
 from store_api.api.internal.envelope import Envelope
 from store_api.blobs import Octets
 from store_api.blobs.blobs import Blobs
 from store_api.blobs.places import Place
-from store_api.blobs.reading import PIECE_OCTETS, read, stream
+from store_api.blobs.reading import PIECE_OCTETS, framed, read, read_many, stream
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 MAX_HEADER_OCTETS: Final = 1024 * 1024
 # A request about uids of a whole mailbox: a million of them.
 MAX_VALUE_OCTETS: Final = 8 * 1024 * 1024
+OCTETS: Final = "application/octet-stream"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -75,6 +77,18 @@ async def body_response(blobs: Blobs, place: Place, on_top: bytes = b"") -> Resp
     if place.length <= PIECE_OCTETS:
         return Response(on_top + await read(blobs, place), media_type=media_type)
     return streamed(_behind(on_top, stream(blobs, place)), len(on_top) + place.length, media_type)
+
+
+async def framed_response(blobs: Blobs, places: Sequence[Place], first: Sequence[bytes] = ()) -> Response:
+    """A stream of `contracts.framing`: what comes `first`, then bodies; in one piece unless they are much together.
+
+    Raises NotFound, Unavailable.
+    """
+    octets = sum(place.length for place in places)
+    if octets <= PIECE_OCTETS:
+        return Response(b"".join(pack_stream([*first, *await read_many(blobs, places)])), media_type=OCTETS)
+    before = b"".join(pack_stream(first))
+    return streamed(_behind(before, framed(blobs, places)), len(before) + octets + 4 * len(places), OCTETS)
 
 
 async def _behind(on_top: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -12,8 +12,8 @@ from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
 from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from store_api.api.access import TheStore
-from store_api.api.internal.bodies import packed, read_value, received_message, streamed
-from store_api.blobs.reading import framed, read_range
+from store_api.api.internal.bodies import OCTETS, framed_response, packed, read_value, received_message
+from store_api.blobs.reading import read_range
 from store_api.ingest.replacing import replace_message
 from store_api.ingest.submission import append, append_all, append_elsewhere
 from store_api.mailboxes.annotations import find_annotations, set_annotations
@@ -216,11 +216,10 @@ async def post_summaries(store: TheStore, account_id: UUID, request: Request) ->
 @router.post("/bodies")
 async def post_bodies(store: TheStore, account_id: UUID, request: Request) -> Response:
     wanted = await places(store.database, account_id, (await read_value(request, wire.BlobIds)).ids)
-    length = sum(place.length + 4 for place in wanted)
-    return streamed(framed(store.blobs, wanted), length, "application/octet-stream")
+    return await framed_response(store.blobs, wanted)
 
 
 @router.get("/bodies/{blob_id}")
 async def get_body_range(store: TheStore, account_id: UUID, blob_id: UUID, start: int, end: int) -> Response:
     place = (await places(store.database, account_id, [blob_id]))[0]
-    return Response(await read_range(store.blobs, place, start, end), media_type="application/octet-stream")
+    return Response(await read_range(store.blobs, place, start, end), media_type=OCTETS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -11,10 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.framing import pack_length, pack_stream
 from store_api.api.access import TheStore
-from store_api.api.internal.bodies import packed, read_value, streamed
-from store_api.blobs.reading import framed, read_many, read_range
+from store_api.api.internal.bodies import OCTETS, framed_response, packed, read_value
+from store_api.blobs.reading import read_range
 from store_api.events.notifier import Changed
 from store_api.maildrops.closing import close_maildrop
 from store_api.maildrops.locks import keep, lock_for_old, unlock_for_old
@@ -22,10 +19,6 @@ from store_api.maildrops.opening import open_maildrop, split_login
 from store_api.maildrops.retrieving import begun, present
 
 router = APIRouter()
-
-OCTETS: Final = "application/octet-stream"
-# So much is answered as one piece; more is streamed.
-TOGETHER_OCTETS: Final = 1024 * 1024
 
 
 @router.post("/maildrop-login")
@@ -67,18 +60,7 @@ async def put_maildrop_locks(store: TheStore, request: Request) -> Response:
 @router.post("/accounts/{account_id}/retrieve")
 async def post_retrieve(store: TheStore, account_id: UUID, request: Request) -> Response:
     uids, wanted = await present(store.database, account_id, await read_value(request, wire.Retrieve))
-    first = msgspec.msgpack.encode(uids)
-    octets = sum(place.length for place in wanted)
-    if octets <= TOGETHER_OCTETS:
-        bodies = await read_many(store.blobs, wanted)
-        return Response(b"".join(pack_stream([first, *bodies])), media_type=OCTETS)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield pack_length(len(first)) + first
-        async for piece in framed(store.blobs, wanted):
-            yield piece
-
-    return streamed(pieces(), len(first) + 4 + octets + 4 * len(wanted), OCTETS)
+    return await framed_response(store.blobs, wanted, [msgspec.msgpack.encode(uids)])
 
 
 @router.post("/accounts/{account_id}/retrieve-piece")
