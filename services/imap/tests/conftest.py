@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from imap.cache import Contents
+from imap.header_fields import HeaderFields
 from imap.lists import Lists
 from imap.server import serve
 from imap.session import Shared
@@ -39,7 +40,8 @@ async def served(postroom: RunningPostroom, **changes: Any) -> AsyncIterator[dic
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
         watches = Watches(bus, settling_s=0.0)
-        shared = Shared(settings, store, contents, watches, Views(store, watches), Lists(store, watches))
+        fields = HeaderFields(store, settings.field_cache_octets)
+        shared = Shared(settings, store, contents, fields, watches, Views(store, watches), Lists(store, watches))
         await bus.wait_connected()
         async with serve(settings, shared) as ports:
             yield ports

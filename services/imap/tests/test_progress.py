@@ -16,7 +16,7 @@ def test_a_long_search_is_reported(postroom: RunningPostroom, replica: Replica) 
         client.login(user.address, user.password)
         client.select("INBOX")
         for tag, shown in ((b"t1", b'"t1"'), (b"t]", b"NIL")):
-            client.send(tag + b" SEARCH SUBJECT none\r\n")
+            client.send(tag + b" SEARCH TEXT none\r\n")
             lines = []
             while not (line := client.readline()).startswith(tag):
                 assert line, "the connection was closed"

@@ -22,4 +22,4 @@ def test_calls_of_an_own_mailbox(postroom: RunningPostroom, calls: list[str], re
 
         assert made_by(client.select, "INBOX") == ["mailboxes", "columns"]
         assert made_by(client.search, None, "UNSEEN") == []
-        assert made_by(client.search, None, "SUBJECT", "none") == ["search"]
+        assert made_by(client.search, None, "TEXT", "none") == ["search"]

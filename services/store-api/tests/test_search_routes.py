@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -51,6 +52,22 @@ async def test_what_is_delivered_is_indexed(store: StoreClient, account: Any, da
     after = await store.search(account.id, account.inbox.id, wanted)
     assert search.unpack_numbers(before.uids) == search.unpack_numbers(after.uids) == [1]
     assert after.modseq > 0
+
+
+async def test_header_fields_are_those_of_own_messages(store: StoreClient, account: Any, database: Database) -> None:
+    await append(store, account, "Subject: Gr=\nFrom: Ada <ada@x.test>\nDate: 1 Feb 1994 23:00 -0800\n\nx", "\nbare")
+    await indexed(database, account, 2)
+    async with database.transaction() as connection:
+        rows = await run(connection, "SELECT blob_id FROM message WHERE account_id = :id ORDER BY uid", id=account.id)
+        first, second = rows.scalars()
+    found = await store.header_fields(account.id, [second, first, uuid4()])
+    assert sorted(found, key=lambda one: one.subject or "") == [
+        search.HeaderFields(blob_id=second),
+        search.HeaderFields(blob_id=first, subject="gr=", from_="ada <ada@x.test>", sent_day=date(1994, 2, 1)),
+    ]
+    assert await store.header_fields(uuid4(), [first, second]) == []
+    with pytest.raises(Refused):
+        await store.header_fields(account.id, [first] * 10_001)
 
 
 async def test_what_no_event_told_of_is_found_by_the_walk(

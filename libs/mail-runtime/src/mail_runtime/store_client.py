@@ -327,6 +327,11 @@ class StoreClient:
         answer = await self._call("POST", path, _encode(search), BULK_TIMEOUT_S)
         return msgspec.msgpack.decode(answer, type=wire_search.Found)
 
+    async def header_fields(self, account_id: UUID, blob_ids: list[UUID]) -> list[wire_search.HeaderFields]:
+        """Of those of an account's messages that are indexed, in any order. Raises NotFound: an older store."""
+        path, wanted = f"/accounts/{account_id}/header-fields", wire.BlobIds(ids=blob_ids)
+        return await self._ask("POST", path, wanted, list[wire_search.HeaderFields])
+
     # contents
 
     async def summaries(self, account_id: UUID, blob_ids: list[UUID]) -> list[wire.Summary]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from imap.cache import Contents
+from imap.header_fields import HeaderFields
 from imap.lists import Lists
 from imap.server import serve
 from imap.session import Shared
@@ -27,7 +28,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     ):
         contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
         watches = Watches(bus)
-        shared = Shared(settings, store, contents, watches, Views(store, watches), Lists(store, watches))
+        fields = HeaderFields(store, settings.field_cache_octets)
+        shared = Shared(settings, store, contents, fields, watches, Views(store, watches), Lists(store, watches))
         async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
             await health.open_until(stopping)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from imap.cache import Contents
 from imap.contexts import SearchContext
+from imap.header_fields import HeaderFields
 from imap.listening import Listening
 from imap.lists import Lists
 from imap.settings import Settings
@@ -33,6 +34,7 @@ class Shared:
     settings: Settings
     store: StoreClient
     contents: Contents
+    header_fields: HeaderFields
     watches: Watches
     views: Views
     lists: Lists

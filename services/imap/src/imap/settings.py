@@ -36,6 +36,9 @@ class Settings:
     max_message_octets: int = setting("POSTROOM_MAX_MESSAGE_OCTETS", "larger messages are refused", 52_428_800)
     max_connections: int = setting("POSTROOM_IMAP_MAX_CONNECTIONS", "more are told BYE", 10_000)
     summary_cache_octets: int = setting("POSTROOM_IMAP_SUMMARY_CACHE_OCTETS", "parsed headers kept", 33_554_432)
+    field_cache_octets: int = setting(
+        "POSTROOM_IMAP_FIELD_CACHE_OCTETS", "header fields kept of small mailboxes that are searched", 16_777_216
+    )
     body_cache_octets: int = setting("POSTROOM_IMAP_BODY_CACHE_OCTETS", "messages kept in memory", 100_663_296)
     login_failure_delay_s: float = setting(
         "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0

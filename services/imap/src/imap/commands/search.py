@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from imap.contexts import SearchContext, keep
-from imap.session import Done, Session
+from imap.session import Done, Selected, Session
 from mail_proto.imap import render, search_view
 from mail_proto.imap import search_keys as k
 from mail_proto.imap.commands import Search, Sort, Thread
@@ -88,8 +88,8 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
     view = selected.view
-    if isinstance(command, Search) and _is_current(session) and search_view.is_known(command.key):
-        return view, wire.Found(uids=wire.pack_numbers(search_view.search(command.key, view)), modseq=0)
+    if isinstance(command, Search) and (uids := await _find_known(session, selected, command.key)) is not None:
+        return view, wire.Found(uids=wire.pack_numbers(uids), modseq=0)
     # What arrived meanwhile has no number yet. Uids only grow, so everything up to the last one known is in the view.
     known = wire.Uids([(1, view.last_uid)] if view.last_uid else [])
     key = wire.AllOf([known, to_wire(command.key, view)])
@@ -101,6 +101,17 @@ async def _find(session: Session, command: Search | Sort | Thread) -> tuple[View
         case _:
             wanted = wire.Search(key=key)
     return view, await session.store.search(session.account_id, selected.mailbox.id, wanted)
+
+
+async def _find_known(session: Session, selected: Selected, key: k.SearchKey) -> list[int] | None:
+    """What is found without the store's search; None: it has to be asked."""
+    if not (_is_current(session) and search_view.is_known(key, with_fields=True)):
+        return None
+    if search_view.is_known(key):
+        return search_view.search(key, selected.view)
+    fields = await session.shared.header_fields.of(session.account_id, selected.mailbox, selected.view)
+    # The view may have changed meanwhile, or be known to be behind.
+    return search_view.search(key, selected.view, fields) if fields is not None and _is_current(session) else None
 
 
 def _is_current(session: Session) -> bool:

@@ -1,4 +1,7 @@
-"""What messages are sorted and threaded by: from the index, or from the header kept in the summary."""
+"""What messages are sorted and threaded by: from the index, or from the header kept in the summary.
+
+And what is searched most of a header, for frontends that look themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_proto.message.search_text import SearchText
+from mail_runtime.contracts.errors import Refused
 from mail_runtime.contracts.store import Summary
+from mail_runtime.contracts.store.search import HeaderFields
 from store_api.db.engine import Database
 from store_api.messages.contents import MAX_BLOBS, summaries
 from store_api.search.fields import Fields, read_fields
@@ -21,6 +26,22 @@ from store_api.search.fields import Fields, read_fields
 _NO_TEXT: Final = SearchText()
 # References have no white space in them, so they travel as one text: arrays of different lengths can't be aggregated.
 _EXPRESSIONS: Final = {"refs": "array_to_string(f.refs, ' ')"}
+
+_HEADER_FIELDS: Final = """
+SELECT blob_id, "subject", "from", "to", "cc", "bcc", sent_day FROM message_field
+WHERE account_id = :account_id AND blob_id = ANY (CAST(:blobs AS uuid[]))
+"""
+
+
+async def header_fields(database: Database, account_id: UUID, blob_ids: Sequence[UUID]) -> list[HeaderFields]:
+    """Of an account's messages, in any order; those that aren't indexed are left out. Raises Refused, Unavailable."""
+    if len(blob_ids) > MAX_BLOBS:
+        raise Refused(f"at most {MAX_BLOBS} blobs in one request")
+    rows = await database.fetch(_HEADER_FIELDS, account_id=account_id, blobs=list(blob_ids))
+    return [
+        HeaderFields(blob_id=blob_id, subject=subject, from_=from_, to=to, cc=cc, bcc=bcc, sent_day=sent_day)
+        for blob_id, subject, from_, to, cc, bcc, sent_day in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)

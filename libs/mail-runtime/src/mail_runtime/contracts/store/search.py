@@ -159,6 +159,21 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     depths: bytes = b""
 
 
+class HeaderFields(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is searched most of a message's header, folded: all fields of a name, a line each, None without any.
+
+    `sent_day`: as the Date field says it, in its own zone.
+    """
+
+    blob_id: UUID
+    subject: str | None = None
+    from_: str | None = None
+    to: str | None = None
+    cc: str | None = None
+    bcc: str | None = None
+    sent_day: date | None = None
+
+
 def pack_numbers(numbers: Sequence[int]) -> bytes:
     """Numbers below 2^32, four octets each, the lowest first."""
     packed = array("I", numbers)
