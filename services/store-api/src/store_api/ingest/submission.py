@@ -16,7 +16,7 @@ from store_api.db.engine import Database
 from store_api.ingest.coalescer import Coalescer
 from store_api.ingest.drafts import Arrived
 from store_api.ingest.incoming import Incoming, Target
-from store_api.mailboxes.flags import canonical_flags
+from store_api.mailboxes.flag_names import canonical_flags
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right, changeable
 

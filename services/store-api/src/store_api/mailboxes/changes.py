@@ -21,7 +21,7 @@ from store_api.mailboxes.rights import Right
 from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
 # The words of contracts.store.Columns, joined by the database: 100,000 rows become one value, not as many objects.
-_WORDS: Final = """
+WORDS: Final = """
 string_agg(int8send(uid) || int8send(modseq) || int8send(internal_date) || int8send(octets) || uuid_send(blob_id),
            CAST('' AS bytea)) AS words,
 string_agg(array_to_string(flags, ' '), chr(10)) AS flags
@@ -37,7 +37,7 @@ _WHOLE: Final = f"""
 SELECT {COLUMNS}, c.*, CAST(NULL AS bigint[]) AS gone
 FROM mailbox
 CROSS JOIN LATERAL (
-    SELECT {_WORDS}, {{objects}}
+    SELECT {WORDS}, {{objects}}
     FROM (SELECT {_MESSAGE} FROM message
           WHERE account_id = :account_id AND mailbox_id = :mailbox_id ORDER BY uid) AS m
 ) AS c
@@ -49,7 +49,7 @@ _SINCE: Final = f"""
 SELECT {COLUMNS}, :since < purged_modseq AS is_too_old, c.*, e.gone
 FROM mailbox
 CROSS JOIN LATERAL (
-    SELECT {_WORDS}, {{objects}}
+    SELECT {WORDS}, {{objects}}
     FROM (SELECT * FROM (SELECT {_MESSAGE} FROM message
                          WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND modseq > :since
                          ORDER BY modseq OFFSET 0) AS recent
@@ -128,7 +128,7 @@ async def read_columns(
         row = (await run(connection, _WHOLE.format(objects=objects), **values)).one_or_none()
     if row is None:
         raise NotFound("there is no such mailbox")
-    flag_sets, flags = _numbered(row.flags)
+    flag_sets, flags = numbered(row.flags)
     return Columns(
         mailbox=to_mailbox(row),
         is_whole=is_whole,
@@ -140,7 +140,7 @@ async def read_columns(
     )
 
 
-def _numbered(joined: str | None) -> tuple[list[list[str]], bytes]:
+def numbered(joined: str | None) -> tuple[list[list[str]], bytes]:
     """Sets of flags, a line each, as the different ones and the number of each line in network order."""
     if joined is None:
         return [], b""

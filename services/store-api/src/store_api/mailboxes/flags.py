@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,40 +9,17 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.errors import NotPermitted, Refused
-from mail_runtime.contracts.store import FlagsStored, Mailbox, StoreFlags
+from mail_runtime.contracts.store import FlagSet, FlagsStored, Mailbox, StoreFlags
 from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
 from store_api.mailboxes.changes import read_columns
 from store_api.mailboxes.changing import changing
+from store_api.mailboxes.flag_names import MAX_FLAGS, canonical_flags
+from store_api.mailboxes.plain_flags import is_plain, store_plainly
 from store_api.mailboxes.reaching import hold
 from store_api.mailboxes.rights import ALL_RIGHTS, CHANGING, MAY_CHANGE, Right, changeable
 from store_api.mailboxes.rows import count
 from store_api.mailboxes.uidsets import RANGES, ranges
-
-SYSTEM_FLAGS: Final = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")}
-MAX_FLAGS: Final = 100
-MAX_FLAG_LENGTH: Final = 200
-# flag-keyword = atom: no controls, no space, none of ( ) { % * " \ ] (RFC 9051 §9)
-_KEYWORD: Final = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')
-
-
-def canonical_flags(flags: Iterable[str]) -> list[str]:
-    """System flags in their usual spelling, no flag twice whatever its case (RFC 9051 §2.3.2).
-
-    \\Recent can't be set and is dropped. Raises Refused: not a flag, or too many.
-    """
-    kept: dict[str, str] = {}
-    for flag in flags:
-        lower = flag.lower()
-        if lower == "\\recent":
-            continue
-        if lower not in SYSTEM_FLAGS and (not _KEYWORD.fullmatch(flag) or len(flag) > MAX_FLAG_LENGTH):
-            raise Refused(f"{flag[:40]!r} is not a flag")
-        kept.setdefault(lower, SYSTEM_FLAGS.get(lower, flag))
-    if len(kept) > MAX_FLAGS:
-        raise Refused(f"a message has at most {MAX_FLAGS} flags")
-    return list(kept.values())
-
 
 _NEW_FLAGS: Final = {
     # Mostly none of them is there yet: that is seen without a subquery for each message.
@@ -100,6 +75,11 @@ async def store_flags(
     Raises NotFound: the mailbox. NotPermitted: it is another's, and none of these flags may be changed there.
     Refused: not a flag, too many, or not a set of uids; nothing was changed.
     """
+    if is_plain(change):
+        wanted = FlagSet(account_id=account_id, mailbox_id=mailbox_id, change=change)
+        [stored] = await store_plainly(database, notifier, [wanted])
+        if stored is not None:
+            return stored
     async with changing(database, notifier) as (connection, changed):
         held = (await hold(connection, account_id, {mailbox_id: Right.READ}))[mailbox_id]
         stored = await store_flags_locked(connection, held.owner_id, held.mailbox, change, held.rights)

@@ -14,7 +14,7 @@ from asyncpg import Range
 
 from mail_proto.fold import fold
 from mail_runtime.contracts.store import search as wire
-from store_api.mailboxes.flags import SYSTEM_FLAGS
+from store_api.mailboxes.flag_names import SYSTEM_FLAGS
 from store_api.search.contents import Contents, Reading, clues_of_header, clues_of_text
 from store_api.search.fields import NAMED
 from store_api.search.texts import Bind, Texts

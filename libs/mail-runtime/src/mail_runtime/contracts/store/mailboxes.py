@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from mail_runtime.contracts.store.sharing import RIGHTS
 from mail_runtime.contracts.store.uids import UidSet
+
+
+# Ours: uids of one change that others wait for. Larger ones go by themselves.
+MOST_TOGETHER: Final = 1000
 
 
 class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +120,14 @@ class StoreFlags(msgspec.Struct, frozen=True, kw_only=True):
     flags: list[str]
     unchanged_since: int | None = None
     seen: int | None = None
+
+
+class FlagSet(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several changes of flags in a request; of an own mailbox, no condition, `MOST_TOGETHER` uids at most."""
+
+    account_id: UUID
+    mailbox_id: UUID
+    change: StoreFlags
 
 
 class CopyMessages(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,11 @@ def joined(uids: UidSet) -> list[tuple[int, int]]:
     return ranges
 
 
+def spanned(uids: UidSet) -> int:
+    """How many messages it has at most."""
+    return sum(1 if isinstance(uid, int) else uid[1] - uid[0] + 1 for uid in uids)
+
+
 def compact(uids: Iterable[int]) -> list[int | tuple[int, int]]:
     """Uids as a set that is short on the wire; ascending ones give the shortest."""
     found: list[int | tuple[int, int]] = []

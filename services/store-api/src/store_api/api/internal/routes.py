@@ -19,6 +19,7 @@ from store_api.api.internal.bodies import body_response, packed, read_value, rec
 from store_api.api.internal.handed import accept_all
 from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
+from store_api.mailboxes.plain_flags import store_plainly
 from store_api.queue.taking import take
 from store_api.store import Store
 
@@ -66,6 +67,12 @@ async def post_transmissions(store: TheStore, request: Request) -> Response:
     limit = store.settings.max_message_octets
     async with received_message(request, list[wire.Handed], 2 * limit, store.blobs) as (handed, octets):
         return packed(await accept_all(store.coalescer, handed, unpack_stream(octets[:]), max_octets=limit))
+
+
+@router.post("/flag-sets")
+async def post_flag_sets(store: TheStore, request: Request) -> Response:
+    """Changes of several mailboxes: what became of each, None where it has to come alone."""
+    return packed(await store_plainly(store.database, store.notifier, await read_value(request, list[wire.FlagSet])))
 
 
 @router.get("/transmissions/{transmission_id}/message")
