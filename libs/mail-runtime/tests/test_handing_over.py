@@ -22,35 +22,37 @@ from mail_runtime.store_client import StoreClient
 
 WAIT_S = 20.0
 
+Given = tuple[Handed, bytes]
+Over = HandingOver[Given, None]
+
 
 def transmission() -> Transmission:
     return Transmission(id=uuid4(), reverse_path="", recipients=["a@example.test"])
 
 
-def handed() -> Handed:
-    return Handed(transmission=transmission())
+def given() -> Given:
+    return Handed(transmission=transmission()), b"small"
 
 
 @dataclass
 class Store:
     """Answers requests when it is let."""
 
-    answers: dict[UUID, Answer] = field(default_factory=dict)
+    answers: dict[UUID, StoreError] = field(default_factory=dict)
     sets: list[list[UUID]] = field(default_factory=list)
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     failure: StoreError | None = None
 
-    async def send(self, handed: Sequence[Handed], messages: Sequence[bytes]) -> list[Answer]:
-        ids = [one.transmission.id for one in handed]
-        assert messages == [str(identifier).encode() for identifier in ids]
+    async def send(self, given: Sequence[Given]) -> list[StoreError | None]:
+        ids = [handed.transmission.id for handed, _ in given]
         async with self.came:
             self.sets.append(ids)
             self.came.notify_all()
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
-        return [self.answers.get(identifier, Answer(status=200)) for identifier in ids]
+        return [self.answers.get(identifier) for identifier in ids]
 
     async def wait_for(self, messages: int) -> None:
         async with asyncio.timeout(WAIT_S), self.came:
@@ -58,12 +60,10 @@ class Store:
 
 
 @asynccontextmanager
-async def accepting(over: HandingOver, number: int) -> AsyncIterator[dict[UUID, asyncio.Task[None]]]:
+async def accepting(over: Over, number: int) -> AsyncIterator[dict[UUID, asyncio.Task[None]]]:
     """That many messages at once, by their ids."""
-    several = [handed() for _ in range(number)]
-    tasks = {
-        one.transmission.id: asyncio.create_task(over.accept(one, str(one.transmission.id).encode())) for one in several
-    }
+    several = [given() for _ in range(number)]
+    tasks = {one[0].transmission.id: asyncio.create_task(over.give(one)) for one in several}
     try:
         async with asyncio.timeout(WAIT_S):
             yield tasks
@@ -74,7 +74,7 @@ async def accepting(over: HandingOver, number: int) -> AsyncIterator[dict[UUID, 
 
 async def test_a_message_that_finds_nothing_on_its_way_goes_at_once() -> None:
     store = Store()
-    over = HandingOver(store.send)
+    over = Over(store.send)
     async with accepting(over, 1) as tasks:
         await store.wait_for(1)
         store.open.set()
@@ -84,7 +84,7 @@ async def test_a_message_that_finds_nothing_on_its_way_goes_at_once() -> None:
 
 async def test_many_go_in_two_halves_in_their_order() -> None:
     store = Store()
-    async with accepting(HandingOver(store.send), 20) as tasks:
+    async with accepting(Over(store.send), 20) as tasks:
         await store.wait_for(20)
         store.open.set()
         await asyncio.gather(*tasks.values())
@@ -94,20 +94,20 @@ async def test_many_go_in_two_halves_in_their_order() -> None:
 
 async def test_nobody_waits_for_a_request_that_hangs() -> None:
     store = Store()
-    over = HandingOver(store.send)
+    over = Over(store.send)
     async with accepting(over, 10):
         await store.wait_for(10)
-        late = handed()
-        task = asyncio.create_task(over.accept(late, str(late.transmission.id).encode()))
+        late = given()
+        task = asyncio.create_task(over.give(late))
         await store.wait_for(11)  # though none has come back
         store.open.set()
         await task
-    assert store.sets[-1] == [late.transmission.id]
+    assert store.sets[-1] == [late[0].transmission.id]
 
 
 async def test_a_request_is_bounded() -> None:
     store = Store()
-    async with accepting(HandingOver(store.send), 5 * SET_MESSAGES) as tasks:
+    async with accepting(Over(store.send), 5 * SET_MESSAGES) as tasks:
         await store.wait_for(5 * SET_MESSAGES)
         store.open.set()
         await asyncio.gather(*tasks.values())
@@ -117,12 +117,12 @@ async def test_a_request_is_bounded() -> None:
 async def test_each_gets_its_own_answer() -> None:
     store = Store()
     store.open.set()
-    async with accepting(HandingOver(store.send), 6) as tasks:
+    async with accepting(Over(store.send), 6) as tasks:
         ids = list(tasks)
         store.answers = {
-            ids[1]: Answer(status=422, text="5.1.1 no such user here"),
-            ids[2]: Answer(status=507, text="4.2.2 full"),
-            ids[3]: Answer(status=500, text="a bug"),
+            ids[1]: Refused("5.1.1 no such user here"),
+            ids[2]: OverQuota("4.2.2 full"),
+            ids[3]: Unavailable("a bug"),
         }
         results = await asyncio.gather(*tasks.values(), return_exceptions=True)
     assert [type(result) for result in results] == [type(None), Refused, OverQuota, Unavailable, type(None), type(None)]
@@ -131,19 +131,18 @@ async def test_each_gets_its_own_answer() -> None:
 
 async def test_a_request_that_fails_fails_for_all_in_it_and_the_next_is_tried() -> None:
     store = Store(failure=Unavailable("away"))
-    over = HandingOver(store.send)
+    over = Over(store.send)
     store.open.set()
     async with accepting(over, 4) as tasks:
         results = await asyncio.gather(*tasks.values(), return_exceptions=True)
         assert all(isinstance(result, Unavailable) for result in results)
         store.failure = None
-        again = handed()
-        await over.accept(again, str(again.transmission.id).encode())
+        await over.give(given())
 
 
 async def test_who_gave_up_before_it_went_is_left_out() -> None:
     store = Store()
-    over = HandingOver(store.send)
+    over = Over(store.send)
     async with accepting(over, 4) as tasks:
         first, *others = tasks.values()
         await asyncio.sleep(0)  # all have begun, nothing has gone
@@ -157,14 +156,14 @@ async def test_a_request_is_broken_off_when_all_its_callers_gave_up() -> None:
     store = Store()
     broken_off = asyncio.Event()
 
-    async def send(handed: Sequence[Handed], messages: Sequence[bytes]) -> list[Answer]:
+    async def send(given: Sequence[Given]) -> list[StoreError | None]:
         try:
-            return await store.send(handed, messages)
+            return await store.send(given)
         except asyncio.CancelledError:
             broken_off.set()
             raise
 
-    over = HandingOver(send)
+    over = Over(send)
     async with accepting(over, 8) as tasks:
         await store.wait_for(8)
         first, *others = (tasks[identifier] for identifier in store.sets[0])
@@ -180,7 +179,7 @@ async def test_a_request_is_broken_off_when_all_its_callers_gave_up() -> None:
 
 async def test_closing_tells_those_who_wait() -> None:
     store = Store()
-    over = HandingOver(store.send)
+    over = Over(store.send)
     async with accepting(over, 8) as tasks:
         await store.wait_for(8)
         await over.close()

@@ -1,9 +1,9 @@
-"""Messages of many callers on their way to the store, together in few requests.
+"""What many callers hand over to the store, together in few requests.
 
-A request costs its caller and the store as much as a tenth of the work for a small message, however many are in it.
-One that finds nothing on its way goes at once. While others are, messages gather until they are as many as those, or
-for GATHER_S; then half of all that are in hand go, so that one half is received while the other is stored
-(`store_api.ingest.gathering` does the same on the other side). Each caller gets his own answer.
+A request costs its caller and the store as much as a tenth of the work for a small message, and more than a change of
+flags, however many are in it. What finds nothing on its way goes at once. While others are, more is gathered until it
+is as many as those, or for GATHER_S; then half of all that are in hand go, so that one half is received while the other
+is stored (`store_api.ingest.gathering` does the same on the other side). Each caller gets his own answer.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from mail_runtime.contracts.errors import ERROR_OF, StoreError, Unavailable
-from mail_runtime.contracts.store import Answer, Handed
+from mail_runtime.contracts.errors import StoreError, Unavailable
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 # Ours: what a message waits at most for others; about as long as the store takes for a batch.
 GATHER_S: Final = 0.02
@@ -31,36 +33,39 @@ _BROKEN_OFF: Final = "the call was broken off; try again later"
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    handed: Handed
-    message: bytes
-    future: asyncio.Future[None]
+class _Waiting(Generic[Given, Answer]):
+    given: Given
+    future: asyncio.Future[Answer]
 
 
-Send = Callable[[Sequence[Handed], Sequence[bytes]], Awaitable[Sequence[Answer]]]
+class HandingOver(Generic[Given, Answer]):
+    """For one event loop, any number of callers. `send` makes one request, whose answers are in order; an error among
+    them is raised to who gave that one, a StoreError of `send` itself is everyone's in it. `size` is octets of one.
+    """
 
-
-class HandingOver:
-    """For one event loop, any number of callers. `send` makes one request; its StoreError is everyone's in it."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._pending: deque[_Waiting] = deque()
+    def __init__(
+        self,
+        send: Callable[[Sequence[Given]], Awaitable[Sequence[Answer | StoreError]]],
+        size: Callable[[Given], int] = lambda _: 0,
+        gather_s: float = GATHER_S,
+    ) -> None:
+        self._send, self._size, self._gather_s = send, size, gather_s
+        self._pending: deque[_Waiting[Given, Answer]] = deque()
         self._requests: set[asyncio.Task[None]] = set()
         self._in_hand = 0
         self._is_going = False
         self._patience: asyncio.TimerHandle | None = None
 
-    async def accept(self, handed: Handed, message: bytes) -> None:
-        """Return when it is committed. Raises what the store says of this message, and Unavailable."""
+    async def give(self, given: Given) -> Answer:
+        """The store's answer. Raises what it says of this one, and Unavailable."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(handed, message, loop.create_future())
+        waiting: _Waiting[Given, Answer] = _Waiting(given, loop.create_future())
         self._pending.append(waiting)
         if not self._is_going and (self._patience is None or len(self._pending) >= self._in_hand):
             # What comes in the same turn of the loop goes along.
             self._is_going = True
             loop.call_soon(self._go_on)
-        await waiting.future
+        return await waiting.future
 
     async def close(self) -> None:
         """Break off what is on its way. Its callers get Unavailable."""
@@ -88,7 +93,7 @@ class HandingOver:
             self._patience.cancel()
             self._patience = None
         elif self._patience is None and self._pending:
-            self._patience = asyncio.get_running_loop().call_later(GATHER_S, self._overdue)
+            self._patience = asyncio.get_running_loop().call_later(self._gather_s, self._overdue)
 
     def _begin(self) -> None:
         if len(self._requests) >= REQUESTS or not (batch := self._take()):
@@ -106,21 +111,21 @@ class HandingOver:
         task.add_done_callback(ended)
         _break_off_when_all_gave_up(task, [one.future for one in batch])
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_Waiting[Given, Answer]]:
         most = min(SET_MESSAGES, (len(self._pending) + self._in_hand + 1) // 2)
-        batch: list[_Waiting] = []
+        batch: list[_Waiting[Given, Answer]] = []
         octets = 0
         while self._pending and len(batch) < most and octets < SET_OCTETS:
             waiting = self._pending.popleft()
             if not waiting.future.done():  # else its caller gave up
                 batch.append(waiting)
-                octets += len(waiting.message)
+                octets += self._size(waiting.given)
         return batch
 
-    async def _request(self, batch: Sequence[_Waiting]) -> None:
+    async def _request(self, batch: Sequence[_Waiting[Given, Answer]]) -> None:
         answers: Sequence[Answer | StoreError]
         try:
-            answers = await self._send([one.handed for one in batch], [one.message for one in batch])
+            answers = await self._send([one.given for one in batch])
         except StoreError as error:
             answers = [type(error)(str(error)) for _ in batch]
         except BaseException:
@@ -131,11 +136,11 @@ class HandingOver:
             _tell(one.future, answer)
 
 
-def _break_off_when_all_gave_up(request: asyncio.Task[None], futures: Sequence[asyncio.Future[None]]) -> None:
+def _break_off_when_all_gave_up(request: asyncio.Task[None], futures: Sequence[asyncio.Future[Answer]]) -> None:
     """Else those to a store that has gone silently would take the place of others until their own time-out."""
     left = len(futures)
 
-    def done(future: asyncio.Future[None]) -> None:
+    def done(future: asyncio.Future[Answer]) -> None:
         nonlocal left
         left -= 1
         if left == 0:
@@ -145,12 +150,10 @@ def _break_off_when_all_gave_up(request: asyncio.Task[None], futures: Sequence[a
         future.add_done_callback(done)
 
 
-def _tell(future: asyncio.Future[None], answer: Answer | StoreError) -> None:
+def _tell(future: asyncio.Future[Answer], answer: Answer | StoreError) -> None:
     if future.done():
         return
     if isinstance(answer, StoreError):
         future.set_exception(answer)
-    elif answer.status < 300:
-        future.set_result(None)
     else:
-        future.set_exception(ERROR_OF.get(answer.status, Unavailable)(answer.text))
+        future.set_result(answer)

@@ -17,11 +17,13 @@ import msgspec
 from mail_runtime import tracing
 from mail_runtime.contracts import framing
 from mail_runtime.contracts import store as wire
-from mail_runtime.contracts.errors import ERROR_OF, STATUS_OF, Conflict, NotFound, StoreError, Unavailable
+from mail_runtime.contracts.errors import ERROR_OF, Conflict, NotFound, StoreError, Unavailable
 from mail_runtime.contracts.store import search as wire_search
 from mail_runtime.contracts.store.annotations import FindAnnotations, SetAnnotations
 from mail_runtime.contracts.store.columns import changes_of
+from mail_runtime.contracts.store.mailboxes import MOST_TOGETHER
 from mail_runtime.contracts.store.screening import Spend, Stranger, Told
+from mail_runtime.contracts.store.uids import spanned
 from mail_runtime.handing_over import SMALL_OCTETS, HandingOver
 
 T = TypeVar("T")
@@ -30,9 +32,11 @@ T = TypeVar("T")
 CALL_TIMEOUT_S: Final = 30.0
 BULK_TIMEOUT_S: Final = 300.0
 CONNECTIONS: Final = 100
+# What a change of flags waits at most for others; about as long as the store takes for one.
+FLAGS_GATHER_S: Final = 0.005
 # Larger bodies are written piece by piece, so that other connections get their turn.
 WHOLE_OCTETS: Final = 256 * 1024
-# An older store takes messages one by one; during an upgrade both kinds answer.
+# An older store takes messages and changes of flags one by one; during an upgrade both kinds answer.
 ALONE_S: Final = 60.0
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -49,8 +53,12 @@ class StoreClient:
         self._url = url.rstrip("/") + "/internal"
         self._token, self._call_timeout_s = token, call_timeout_s
         self._http: aiohttp.ClientSession | None = None
-        self._handing_over = HandingOver(self._hand_over)
+        self._handing_over: HandingOver[tuple[wire.Handed, bytes], None] = HandingOver(
+            self._hand_over, size=lambda given: len(given[1])
+        )
         self._alone_until = 0.0
+        self._storing_flags = HandingOver(self._store_flag_sets, gather_s=FLAGS_GATHER_S)
+        self._flags_alone_until = 0.0
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -63,6 +71,7 @@ class StoreClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._handing_over.close()
+        await self._storing_flags.close()
         if self._http is not None:
             await self._http.close()
 
@@ -142,34 +151,34 @@ class StoreClient:
         if len(message) > SMALL_OCTETS or time.monotonic() < self._alone_until:
             await self._accept_alone(transmission, message, tracing.carried())
         else:
-            await self._handing_over.accept(
-                wire.Handed(transmission=transmission, traceparent=tracing.carried()), message
-            )
+            handed = wire.Handed(transmission=transmission, traceparent=tracing.carried())
+            await self._handing_over.give((handed, message))
         return wire.Accepted(transmission_id=transmission.id)
 
     async def _accept_alone(self, transmission: wire.Transmission, message: bytes, traceparent: str) -> None:
         body = framing.pack_envelope(_encode(transmission), message)
         await self._call("POST", "/transmissions", body, BULK_TIMEOUT_S, traceparent)
 
-    async def _hand_over(self, handed: Sequence[wire.Handed], messages: Sequence[bytes]) -> list[wire.Answer]:
+    async def _hand_over(self, given: Sequence[tuple[wire.Handed, bytes]]) -> Sequence[StoreError | None]:
         """Several in one request, or one by one where the store doesn't know such requests."""
-        if len(handed) > 1 and time.monotonic() >= self._alone_until:
-            body = framing.pack_envelope(_encode(handed), b"".join(framing.pack_stream(messages)))
+        if len(given) > 1 and time.monotonic() >= self._alone_until:
+            headers, messages = [handed for handed, _ in given], [message for _, message in given]
+            body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
             try:
                 answer = await self._call("POST", "/transmission-sets", body, BULK_TIMEOUT_S)
                 answers = msgspec.msgpack.decode(answer, type=list[wire.Answer])
             except NotFound:
                 self._alone_until = time.monotonic() + ALONE_S
             else:
-                return answers
-        return await asyncio.gather(*(self._answer_alone(*one) for one in zip(handed, messages, strict=True)))
+                return [_error(one.status, one.text) for one in answers]
+        return await asyncio.gather(*(self._answer_alone(*one) for one in given))
 
-    async def _answer_alone(self, handed: wire.Handed, message: bytes) -> wire.Answer:
+    async def _answer_alone(self, handed: wire.Handed, message: bytes) -> StoreError | None:
         try:
             await self._accept_alone(handed.transmission, message, handed.traceparent)
         except StoreError as error:
-            return wire.Answer(status=STATUS_OF[type(error)], text=str(error))
-        return wire.Answer(status=200)
+            return error
+        return None
 
     # screening
 
@@ -307,10 +316,36 @@ class StoreClient:
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/replace?uid={uid}&target={target_id}"
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Replaced)
 
-    async def store_flags(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
-        """Uids that are gone are ignored. Raises NotFound: the mailbox. Refused: a bad flag."""
+    async def store_flags(
+        self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags, *, elsewhere: bool = False
+    ) -> wire.FlagsStored:
+        """Uids that are gone are ignored. `elsewhere`: the mailbox is another's. Small changes of several callers go in
+        one request (`handing_over`). Raises NotFound: the mailbox. Refused: a bad flag.
+        """
+        if (
+            not elsewhere
+            and change.unchanged_since is None
+            and spanned(change.uids) <= MOST_TOGETHER
+            and time.monotonic() >= self._flags_alone_until
+        ):
+            wanted = wire.FlagSet(account_id=account_id, mailbox_id=mailbox_id, change=change)
+            if (stored := await self._storing_flags.give(wanted)) is not None:
+                return stored
+        return await self._store_flags_alone(account_id, mailbox_id, change)
+
+    async def _store_flags_alone(self, account_id: UUID, mailbox_id: UUID, change: wire.StoreFlags) -> wire.FlagsStored:
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/flags"
         return await self._ask("POST", path, change, wire.FlagsStored)
+
+    async def _store_flag_sets(self, wanted: Sequence[wire.FlagSet]) -> Sequence[wire.FlagsStored | None]:
+        """None: it has to go alone, because the store is older, or because the others would wait for it."""
+        if len(wanted) == 1:
+            return [await self._store_flags_alone(wanted[0].account_id, wanted[0].mailbox_id, wanted[0].change)]
+        try:
+            return await self._ask("POST", "/flag-sets", wanted, list[wire.FlagsStored | None])
+        except NotFound:
+            self._flags_alone_until = time.monotonic() + ALONE_S
+            return [None] * len(wanted)
 
     async def copy(self, account_id: UUID, mailbox_id: UUID, copy: wire.CopyMessages) -> wire.Copied:
         """All or nothing (RFC 9051 §6.4.7). Raises NotFound: the target is gone. OverQuota."""
@@ -421,4 +456,9 @@ class StoreClient:
         Raises NotFound: the store is older than this method.
         """
         answers = await self._ask("POST", "/deliveries/reports", reports, list[tuple[int, str]])
-        return [None if status < 300 else ERROR_OF.get(status, Unavailable)(text) for status, text in answers]
+        return [_error(*answer) for answer in answers]
+
+
+def _error(status: int, text: str) -> StoreError | None:
+    """What the answer to one of several raises to who asked."""
+    return None if status < 300 else ERROR_OF.get(status, Unavailable)(text)

@@ -90,7 +90,8 @@ class SharedMailbox:
         """
         async with self._reading:
             wanted = msgspec.structs.replace(change, seen=max(1, self.columns.modseq))
-            stored = await self._store.store_flags(self._account_id, self._mailbox_id, wanted)
+            elsewhere = self.mailbox.owner_id is not None
+            stored = await self._store.store_flags(self._account_id, self._mailbox_id, wanted, elsewhere=elsewhere)
             if stored.changes is not None:
                 self._take(stored.changes)
         if stored.changes is None:  # another's mailbox, or a store of the release before

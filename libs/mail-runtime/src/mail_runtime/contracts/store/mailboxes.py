@@ -11,7 +11,6 @@ import msgspec
 from mail_runtime.contracts.store.sharing import RIGHTS
 from mail_runtime.contracts.store.uids import UidSet
 
-
 # Ours: uids of one change that others wait for. Larger ones go by themselves.
 MOST_TOGETHER: Final = 1000
 
