@@ -99,7 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found_letters = [messages.as_sent(path) for path in messages.paths()]
     kept = [octets for octets in found_letters if b"\0" not in octets]  # with NUL only as a literal8 (RFC 9051 §4.3.1)
-    built_on = {"APPEND", *(["STATUS"] if "COPY 1:*" in arguments.rows else [])}
+    built_on = {"APPEND", "SELECT", *(["STATUS"] if {"COPY 1:*", "EXPUNGE"} & set(arguments.rows) else [])}
     rows = [row for row in ROWS if not arguments.rows or row.name in built_on.union(arguments.rows)]
     letters = [kept[n * 7 % len(kept)] for n in range(arguments.messages)]
     with ExitStack() as stack:

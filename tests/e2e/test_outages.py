@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import imaplib
 import smtplib
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from imapclient import IMAPClient
@@ -112,6 +115,55 @@ def test_a_store_that_is_killed_loses_nothing_it_acknowledged(
     assert set(accepted) <= set(stored), "lost"
     assert len(stored) == len(set(stored)), "stored twice"
     assert set(stored) <= set(sent)
+
+
+MARKED = 5
+
+
+def mark(postroom: RunningPostroom, user: User, keyword: str, known: dict[tuple[str, int], bool], end: Event) -> None:
+    """Set and remove a keyword of each message by turns; `known` is what was acknowledged last."""
+    with imaplib.IMAP4(HOST, postroom.ports["imap"], timeout=TIMEOUT_S) as client:
+        client.login(user.address, user.password)
+        client.select("INBOX")
+        for turn in count():
+            for number in range(1, MARKED + 1):
+                if end.is_set():
+                    return
+                known.pop((keyword, number), None)  # until it is answered it may be one or the other
+                sign = "-" if turn % 2 else "+"
+                if client.store(str(number), f"{sign}FLAGS.SILENT", keyword)[0] == "OK":
+                    known[keyword, number] = sign == "+"
+
+
+def test_flags_that_were_acknowledged_outlive_a_store_that_is_killed(postroom: RunningPostroom, rest: Rest) -> None:
+    """Of sessions of several accounts, and of the same one: their changes are made together."""
+    users = [rest.make_user() for _ in range(3)]
+    for user in users:
+        for _ in range(MARKED):
+            deliver(postroom, user, MESSAGE)
+    known: dict[User, dict[tuple[str, int], bool]] = {user: {} for user in users}
+    for _ in range(3):
+        end = Event()
+        threads = [
+            Thread(target=mark, args=(postroom, user, keyword, known[user], end))
+            for user in users
+            for keyword in ("one", "two")
+        ]
+        for thread in threads:
+            thread.start()
+        while any(len(marks) < MARKED for marks in known.values()):
+            assert all(thread.is_alive() for thread in threads)
+            end.wait(0.05)
+        end.set()
+        postroom.kill("store-api")
+        for thread in threads:
+            thread.join()
+        postroom.wait_ready("store-api")
+        for user, marks in known.items():
+            kept = {message["uid"]: message["flags"] for message in rest.messages(user)}
+            for (keyword, number), is_set in marks.items():
+                assert (keyword in kept[number]) == is_set, "lost"
+            marks.clear()
 
 
 def test_frontends_that_are_killed_come_back(postroom: RunningPostroom, user: User) -> None:

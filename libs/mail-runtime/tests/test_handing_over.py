@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from mail_runtime import tracing
 from mail_runtime.contracts import framing
 from mail_runtime.contracts.errors import OverQuota, Refused, StoreError, Unavailable
-from mail_runtime.contracts.store import Answer, Handed, Transmission
+from mail_runtime.contracts.store import Accepted, Answer, Handed, Transmission
 from mail_runtime.handing_over import SET_MESSAGES, SMALL_OCTETS, HandingOver
 from mail_runtime.store_client import StoreClient
 
@@ -191,6 +191,7 @@ class Served:
     """A store behind HTTP, as it was before sets of transmissions, or as it is."""
 
     def __init__(self, *, knows_sets: bool) -> None:
+        self.refusals: dict[UUID, Answer] = {}
         self.alone: list[tuple[UUID, str | None]] = []
         self.sets: list[list[Handed]] = []
         self.app = web.Application(client_max_size=1 << 24)
@@ -208,7 +209,8 @@ class Served:
         header, octets = framing.unpack_envelope(await request.read())
         self.sets.append(msgspec.msgpack.decode(header, type=list[Handed]))
         assert len(framing.unpack_stream(octets)) == len(self.sets[-1])
-        return web.Response(body=msgspec.msgpack.encode([Answer(status=200) for _ in self.sets[-1]]))
+        answers = [self.refusals.get(one.transmission.id, Answer(status=200)) for one in self.sets[-1]]
+        return web.Response(body=msgspec.msgpack.encode(answers))
 
 
 @pytest.mark.parametrize("knows_sets", [True, False])
@@ -230,3 +232,19 @@ async def test_messages_reach_a_store_of_this_release_and_of_the_one_before(know
     assert dict(together + served.alone) == traces
     assert len(together) == (10 if knows_sets else 0)
     assert large.id in dict(served.alone)
+
+
+async def test_each_is_refused_as_the_store_says_of_it() -> None:
+    served = Served(knows_sets=True)
+    several = [transmission() for _ in range(6)]
+    served.refusals = {
+        several[1].id: Answer(status=422, text="5.1.1 no such user here"),
+        several[2].id: Answer(status=507, text="4.2.2 full"),
+        several[3].id: Answer(status=500, text="a bug"),
+    }
+    async with TestServer(served.app) as server, StoreClient(str(server.make_url("")), "token") as store:
+        tasks = [store.accept(sent, b"small") for sent in several]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [Refused, OverQuota, Unavailable]
+    assert [type(result) for result in results] == [Accepted, *refused, Accepted, Accepted]
+    assert str(results[1]) == "5.1.1 no such user here"
