@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail_proto.imap import commands as c
-from mail_proto.imap import dates, sequence, utf7
+from mail_proto.imap import dates, parser, sequence, utf7
 from mail_proto.imap.compression import Compression
 from mail_proto.imap.fetch_items import Attribute, Binary, Section
 from mail_proto.imap.framing import (
@@ -164,6 +164,25 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
 )  # fmt: skip
 def test_commands(line: bytes, command: c.Command) -> None:
     assert parse_command(line) == (b"a", command)
+
+
+def test_what_was_parsed_before_is_the_same() -> None:
+    lines = [b"NOOP", b"noop", b"FETCH 1:* FLAGS", b"UID FETCH 7 (UID BODY.PEEK[HEADER.FIELDS (X-Y)]<0.5>)"]
+    for line in lines * 2:
+        _, command = parse_command(b"t1 " + line)
+        assert parse_command(b"t2 " + line) == (b"t2", command)
+        for tag in (b"", b"+", b"a*", b"a(", b"\xff"):
+            with pytest.raises(TaggedFault):
+                parse_command(tag + b" " + line)
+
+
+def test_secrets_and_what_is_long_are_parsed_and_forgotten() -> None:
+    for line in (b"LOGIN me secret", b"AUTHENTICATE PLAIN AG1lAHNlY3JldA==", b"FETCH " + b"1,2," * 20 + b"3 FLAGS"):
+        parse_command(b"a " + line)
+        assert line not in parser._known
+    for number in range(1, parser.KNOWN_COMMANDS + 10):
+        parse_command(b"a FETCH %d FLAGS" % number)
+        assert len(parser._known) <= parser.KNOWN_COMMANDS
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +50,7 @@ def test_arrivals_changes_and_expunges() -> None:
     box.change((2, ()), (7, ()), gone=[1])
     assert told(box.view.announce(BY_NUMBER)) == ["* 4 EXISTS", "* 0 RECENT", "* 2 FETCH (FLAGS ())"]
     assert box.view.is_gone(1)
-    assert box.view.message(1).blob_id == UUID(int=1)
+    assert box.view.message(1).blob == 1
     assert told(box.view.announce(REV1)) == ["* 1 EXPUNGE"]
     assert list(box.view.known_uids()) == [2, 5, 7]
     assert not box.view.has_news
@@ -179,7 +178,10 @@ def test_a_client_that_follows_the_responses_agrees(steps: list[tuple[bool, int,
         elif number in alive:
             alive.discard(number)
             box.change(gone=[number])
-        for line in told(box.view.announce(Telling(expunges=expunges))):
+        is_settled = box.view.is_settled()
+        lines = told(box.view.announce(Telling(expunges=expunges)))
+        assert not (is_settled and lines)
+        for line in lines:
             words = line.split()
             if words[2] == "EXPUNGE":
                 del held[int(words[1]) - 1]
@@ -188,26 +190,63 @@ def test_a_client_that_follows_the_responses_agrees(steps: list[tuple[bool, int,
         assert held == list(box.view.known_uids())
         assert alive <= set(held)
     box.view.announce(REV1)
+    assert box.view.is_settled()
     assert list(box.view.known_uids()) == sorted(alive)
 
 
 def test_selecting_by_number_and_uid() -> None:
     view = Mailbox(*((uid, ()) for uid in (10, 20, 30))).view
-    assert view.select(parse(b"2:*"), by_uid=False) == [20, 30]
-    assert view.select(parse(b"15:25"), by_uid=True) == [20]
-    assert view.select(parse(b"99:*"), by_uid=True) == [30]
+    for wanted, by_uid, uids in [
+        (b"2:*", False, [20, 30]),
+        (b"3,1", False, [10, 30]),
+        (b"9:*", False, [30]),
+        (b"15:25", True, [20]),
+        (b"99:*", True, [30]),
+        (b"10,30:31", True, [10, 30]),
+    ]:
+        assert list(view.select(parse(wanted), by_uid=by_uid)) == uids
     assert view.number(30) == 3
+    empty = Mailbox().view
+    assert [list(empty.select(parse(b"1:*"), by_uid=by_uid)) for by_uid in (False, True)] == [[], []]
+
+
+def test_what_is_quiet_is_yet_to_be_told() -> None:
+    """RFC 7162 §3.1.3: the modseq of what the client has changed in silence."""
+    box = Mailbox((1, ()), (2, ()))
+    assert box.view.is_settled()
+    box.change((2, ("\\Seen",)))
+    box.view.hush([2])
+    assert box.view.is_settled()
+    assert box.view.told_modseq == 2
+    box.view.touch([2], quietly=True)
+    assert not box.view.is_settled()
+    box.view.announce(REV1)
+    box.change((2, ("$New",)))
+    box.view.hush([2])
+    assert not box.view.is_settled(), "there is a new keyword"
+
+
+def test_each_change_makes_another_version() -> None:
+    box = Mailbox((1, ()), (2, ()))
+    versions = [box.columns.version]
+    for change, gone in ([(3, ())], []), ([(1, ("\\Seen",))], []), ([], [2]):
+        box.change(*change, gone=gone)
+        versions.append(box.columns.version)
+    assert len(set(versions)) == len(versions)
+    box.change()
+    assert box.columns.version == versions[-1]
+    assert Mailbox().columns.version not in versions
 
 
 def test_columns_of_many_messages() -> None:
     view = Mailbox((10, ("\\Seen",)), (20, ()), (30, ()), (40, ("$X",))).view
     names = ["UID", "FLAGS", "RFC822.SIZE", "MODSEQ", "INTERNALDATE"]
-    assert told(view.fetched([20, 40], names)) == [
+    assert told(view.fetched(view.places([20, 40]), names)) == [
         '* 2 FETCH (UID 20 FLAGS () RFC822.SIZE 10 MODSEQ (1) INTERNALDATE " 1-Jan-1970 00:00:00 +0000")',
         '* 4 FETCH (UID 40 FLAGS ($X) RFC822.SIZE 10 MODSEQ (1) INTERNALDATE " 1-Jan-1970 00:00:00 +0000")',
     ]
-    assert told(view.fetched([10, 20, 30], ["FLAGS"]))[2] == "* 3 FETCH (FLAGS ())"
-    assert told(view.fetched([40], ["UID"])) == ["* 4 FETCH (UID 40)"]
+    assert told(view.fetched(view.places([10, 20, 30]), ["FLAGS"]))[2] == "* 3 FETCH (FLAGS ())"
+    assert told(view.fetched(view.places([40]), ["UID"])) == ["* 4 FETCH (UID 40)"]
 
 
 MAILBOXES = [

@@ -8,13 +8,9 @@ from typing import Any
 
 import pytest
 
-from imap.cache import Contents
-from imap.header_fields import HeaderFields
-from imap.lists import Lists
 from imap.server import serve
 from imap.session import Shared
 from imap.settings import Settings
-from imap.views import Views
 from imap.watches import Watches
 from mail_runtime.bus import Bus
 from mail_runtime.store_client import StoreClient
@@ -38,10 +34,7 @@ async def served(postroom: RunningPostroom, **changes: Any) -> AsyncIterator[dic
         StoreClient(settings.store_url, settings.service_token) as store,
         Bus(settings.nats_url, "imap-replica") as bus,
     ):
-        contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        watches = Watches(bus, settling_s=0.0)
-        fields = HeaderFields(store, settings.field_cache_octets)
-        shared = Shared(settings, store, contents, fields, watches, Views(store, watches), Lists(store, watches))
+        shared = Shared.of(settings, store, Watches(bus, settling_s=0.0))
         await bus.wait_connected()
         async with serve(settings, shared) as ports:
             yield ports

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imap.cache import BoundedCache
 from imap.commands.fetch import BATCH_MESSAGES, BATCH_OCTETS, _batches
-from mail_proto.imap.view import Message
+from mail_proto.imap.mailbox_columns import Message
 
 
 @given(st.lists(st.tuples(st.integers(min_value=0, max_value=20), st.integers(min_value=0, max_value=80)), max_size=60))
 def test_the_bound_holds(puts: list[tuple[int, int]]) -> None:
-    cache: BoundedCache[int] = BoundedCache(100)
+    cache: BoundedCache[int, int] = BoundedCache(100)
     sizes: dict[int, int] = {}
     for key, octets in puts:
-        if cache.get(UUID(int=key)) is None:
+        if cache.get(key) is None:
             sizes[key] = octets
-        cache.put(UUID(int=key), key, octets)
-        kept = [known for known in sizes if cache.get(UUID(int=known)) is not None]
+        cache.put(key, key, octets)
+        kept = [known for known in sizes if cache.get(known) is not None]
         assert sum(sizes[known] for known in kept) <= 100
 
 
 def test_what_was_used_last_stays() -> None:
-    cache: BoundedCache[str] = BoundedCache(100)
-    first, second, third = UUID(int=1), UUID(int=2), UUID(int=3)
+    cache: BoundedCache[int, str] = BoundedCache(100)
+    first, second, third = 1, 2, 3
     cache.put(first, "1", 40)
     cache.put(second, "2", 40)
     assert cache.get(first) == "1"
@@ -36,14 +34,14 @@ def test_what_was_used_last_stays() -> None:
 
 
 def test_one_value_never_takes_it_all() -> None:
-    cache: BoundedCache[str] = BoundedCache(100)
-    cache.put(UUID(int=1), "large", 51)
-    assert cache.get(UUID(int=1)) is None
+    cache: BoundedCache[int, str] = BoundedCache(100)
+    cache.put(1, "large", 51)
+    assert cache.get(1) is None
 
 
 @given(st.lists(st.integers(min_value=1, max_value=BATCH_OCTETS * 2), max_size=40))
 def test_batches_are_bounded_and_complete(sizes: list[int]) -> None:
-    messages = [Message(uid, [], 0, size, UUID(int=uid)) for uid, size in enumerate(sizes, 1)]
+    messages = [Message(uid, [], 0, size, uid) for uid, size in enumerate(sizes, 1)]
     batches = list(_batches(messages, with_bodies=True))
     assert [message for batch in batches for message in batch] == messages
     for batch in batches:

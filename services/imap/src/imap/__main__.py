@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from imap.cache import Contents
-from imap.header_fields import HeaderFields
-from imap.lists import Lists
 from imap.server import serve
 from imap.session import Shared
 from imap.settings import Settings
-from imap.views import Views
 from imap.watches import Watches
 from mail_runtime import logs
 from mail_runtime.bus import Bus
@@ -26,10 +22,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         StoreClient(settings.store_url, settings.service_token) as store,
         Bus(settings.nats_url, "imap") as bus,
     ):
-        contents = Contents(store, settings.summary_cache_octets, settings.body_cache_octets)
-        watches = Watches(bus)
-        fields = HeaderFields(store, settings.field_cache_octets)
-        shared = Shared(settings, store, contents, fields, watches, Views(store, watches), Lists(store, watches))
+        shared = Shared.of(settings, store, Watches(bus))
         async with admin_server(settings.bind, settings.admin_port, store.ready) as health, serve(settings, shared):
             await health.open_until(stopping)
 

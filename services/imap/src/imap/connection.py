@@ -50,6 +50,8 @@ log = structlog.get_logger()
 
 READ_OCTETS: Final = 65_536
 WRITE_OCTETS: Final = 65_536
+# Copying so much is cheaper than telling the kernel where it lies. TLS makes a record of each piece at least.
+COPIED_OCTETS: Final = 32_768
 # How often IDLE looks by itself: notifications may be lost.
 RECHECK_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -76,7 +78,8 @@ class Connection:
     ) -> None:
         self._reader, self._writer, self._shared, self._tls = reader, writer, shared, tls
         self._peer = client.address
-        self._out = bytearray()
+        self._out: list[bytes] = []
+        self._out_octets = 0
         self._compression: Compression | None = None
         settings = shared.settings
         self._sasl = offer(writer.get_extra_info("ssl_object"), settings.oauth_issuers)
@@ -137,7 +140,7 @@ class Connection:
     async def _close(self, last: bytes) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                out = bytes(self._out) + last
+                out = b"".join((*self._out, last))
                 self._writer.write(out if self._compression is None else self._compression.compress(out))
                 self._writer.close()
                 await self._writer.wait_closed()
@@ -184,23 +187,24 @@ class Connection:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
-    async def _send(self, octets: bytes) -> None:
+    async def _send(self, *pieces: bytes) -> None:
         """Write soon. Raises TimeoutError: the client doesn't read."""
-        if len(octets) > WRITE_OCTETS:  # as it is, without a copy
-            await self._flush()
-            await self._write(octets)
-            return
-        self._out += octets
-        if len(self._out) > WRITE_OCTETS:
+        self._out += pieces
+        for octets in pieces:
+            self._out_octets += len(octets)
+        if self._out_octets > WRITE_OCTETS:
             await self._flush()
 
     async def _flush(self) -> None:
-        if self._out:
-            out, self._out = self._out, bytearray()
-            await self._write(out)
-
-    async def _write(self, octets: bytes | bytearray) -> None:
-        self._writer.write(octets if self._compression is None else self._compression.compress(octets))
+        if not self._out:
+            return
+        out, octets, self._out, self._out_octets = self._out, self._out_octets, [], 0
+        if self._compression is not None:
+            self._writer.write(self._compression.compress(b"".join(out)))
+        elif octets <= COPIED_OCTETS or self._writer.get_extra_info("ssl_object") is not None:
+            self._writer.write(b"".join(out))
+        else:
+            self._writer.writelines(out)
         transport = self._writer.transport
         if transport.get_write_buffer_size() or transport.is_closing():
             async with asyncio.timeout(self._shared.settings.send_timeout_s):
@@ -261,8 +265,8 @@ class Connection:
 
     async def _start_tls(self, octets: bytes) -> None:
         assert self._tls is not None, "checked by the session"
-        self._writer.write(bytes(self._out) + octets)
-        self._out.clear()
+        await self._send(octets)
+        await self._flush()
         await upgrade(self._reader, self._writer, self._tls)
         tls = self._writer.get_extra_info("ssl_object")
         self._sasl = offer(tls, self._shared.settings.oauth_issuers)

@@ -27,7 +27,7 @@ from imap.commands import (
 )
 from imap.metrics import observe
 from imap.progress import LONG, reporting
-from imap.session import Done, Session
+from imap.session import Done, Selected, Session
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault, Refused
 from mail_proto.imap.notify_grammar import Notify
@@ -84,10 +84,11 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
     session.begin(tag)
     start = time.perf_counter()
-    await _tell_highest(session, command)
+    if session.selected is not None and not session.selected.told_highest:
+        await _tell_highest(session, session.selected, command)
     try:
         work = _COMMANDS[type(command)](session, command)
-        done = await (reporting(session, work) if isinstance(command, LONG) else work)
+        done = await (reporting(session, work) if type(command) in LONG else work)
         protocol.opened(is_open=session.selected is not None)
         await news.tell_news(session, command)
     except ImapFault as fault:
@@ -104,10 +105,9 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     return Reply(protocol.done(tag, done.text, done.code))
 
 
-async def _tell_highest(session: Session, command: c.Command) -> None:
+async def _tell_highest(session: Session, selected: Selected, command: c.Command) -> None:
     """Once the client shows that it knows modseqs, it must know the one to begin with (RFC 7162 §3.1.3, example 5)."""
-    selected = session.selected
-    if selected is None or selected.told_highest or not session.enabled.condstore or isinstance(command, c.Select):
+    if not session.enabled.condstore or isinstance(command, c.Select):
         return
     selected.told_highest = True
     await session.send(b"* OK [HIGHESTMODSEQ %d] up to here\r\n" % max(1, selected.view.told_modseq))

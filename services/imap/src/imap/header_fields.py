@@ -70,7 +70,7 @@ class HeaderFields:
 
     async def _ask(self, known: _Known, account_id: UUID, mailbox: Mailbox, view: View) -> None:
         known.ask_at = time.monotonic() + RETRY_S
-        blob_ids = {uid: view.message(uid).blob_id for uid in _missing(known, view)}
+        blob_ids = {uid: UUID(int=view.message(uid).blob) for uid in _missing(known, view)}
         try:
             answers = await self._store.header_fields(account_id, list(set(blob_ids.values())))
         except NotFound:

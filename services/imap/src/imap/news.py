@@ -51,8 +51,19 @@ async def tell_news(session: Session, command: c.Command) -> None:
 
 
 async def tell_known_news(session: Session, command: c.Command) -> None:
-    if session.selected is not None:
-        await _tell(session, session.selected, _telling(session, command))
+    selected = session.selected
+    if selected is not None and not _knows_all(session, selected):
+        await _tell(session, selected, _telling(session, command))
+
+
+def _knows_all(session: Session, selected: Selected) -> bool:
+    """Whether there is certainly nothing to tell: as a rule."""
+    return (
+        session.listening is None
+        and not selected.contexts
+        and selected.told_rights == selected.rights
+        and selected.view.is_settled()
+    )
 
 
 async def push(session: Session, *, is_idle: bool, is_due: bool) -> None:

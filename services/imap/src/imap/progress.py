@@ -13,7 +13,7 @@ from mail_proto.imap.search_results import quoted
 T = TypeVar("T")
 
 # Those that wait for the store as a whole; others show that they go on by what they send.
-LONG: Final = c.Search | c.SearchMailboxes | c.Sort | c.Thread | c.Copy | c.Expunge
+LONG: Final = frozenset({c.Search, c.SearchMailboxes, c.Sort, c.Thread, c.Copy, c.Expunge})
 
 
 async def reporting(session: Session, work: Awaitable[T]) -> T:

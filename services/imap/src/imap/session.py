@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from uuid import UUID
 
-from imap.cache import Contents
+from imap.cache import BoundedCache, Contents
 from imap.contexts import SearchContext
 from imap.header_fields import HeaderFields
 from imap.listening import Listening
@@ -24,7 +25,9 @@ from mail_runtime.contracts.store import FlagsStored, Mailbox, Principal, StoreF
 from mail_runtime.contracts.store.sharing import is_elsewhere
 from mail_runtime.store_client import StoreClient
 
-Send = Callable[[bytes], Awaitable[None]]
+Send = Callable[..., Awaitable[None]]
+# Responses to FETCH of what the columns have, by the version of these, the names, and which messages.
+Rendered = BoundedCache[tuple[int, tuple[str, ...], range], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,24 @@ class Shared:
     store: StoreClient
     contents: Contents
     header_fields: HeaderFields
+    rendered: Rendered
     watches: Watches
     views: Views
     lists: Lists
+
+    @classmethod
+    def of(cls, settings: Settings, store: StoreClient, watches: Watches) -> Self:
+        """With empty caches."""
+        return cls(
+            settings,
+            store,
+            Contents(store, settings.summary_cache_octets, settings.body_cache_octets),
+            HeaderFields(store, settings.field_cache_octets),
+            BoundedCache(settings.rendered_cache_octets),
+            watches,
+            Views(store, watches),
+            Lists(store, watches),
+        )
 
 
 @dataclass(slots=True)

@@ -40,6 +40,9 @@ class Settings:
         "POSTROOM_IMAP_FIELD_CACHE_OCTETS", "header fields kept of small mailboxes that are searched", 16_777_216
     )
     body_cache_octets: int = setting("POSTROOM_IMAP_BODY_CACHE_OCTETS", "messages kept in memory", 100_663_296)
+    rendered_cache_octets: int = setting(
+        "POSTROOM_IMAP_RENDERED_CACHE_OCTETS", "lists of flags, uids and sizes kept as they are sent", 8_388_608
+    )
     login_failure_delay_s: float = setting(
         "POSTROOM_LOGIN_FAILURE_DELAY_S", "seconds before a failed login is answered; doubles each time", 1.0
     )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import FetchItem
+from mail_proto.imap.fetch_plan import FetchPlan, plan
 from mail_proto.imap.mailbox_filters import MailboxFilter
 from mail_proto.imap.notify_grammar import Notify
 from mail_proto.imap.partial import PartialRange
@@ -267,6 +268,7 @@ class Fetch:
     """`changed_since`: only what has a greater modseq; `vanished`: and what was removed after it (RFC 7162 §3.1.4).
 
     `partial`: only these of the messages (RFC 9394 §3.3), of which `changed_since` leaves some out.
+    `plan`: what the items need.
     """
 
     messages: SequenceSet
@@ -275,6 +277,11 @@ class Fetch:
     changed_since: int | None = None
     vanished: bool = False
     partial: PartialRange | None = None
+    plan: FetchPlan = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        with_modseq = self.changed_since is not None
+        object.__setattr__(self, "plan", plan(self.items, by_uid=self.by_uid, with_modseq=with_modseq))
 
 
 @dataclass(frozen=True, slots=True)

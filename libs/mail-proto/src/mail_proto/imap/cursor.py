@@ -19,7 +19,7 @@ _ATOM: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _ASTRING: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
 # list-char = ATOM-CHAR / "%" / "*" / "]"; 8-bit names are read as UTF-8.
 _LIST_MAILBOX: Final = re.compile(rb'[^\x00-\x20\x7f(){"\\]+')
-_TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+')
+TAG: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+')
 _QUOTED: Final = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,12})\+?\}\r\n")
@@ -72,7 +72,7 @@ class Cursor:
         return found
 
     def tag(self) -> bytes:
-        return self._match(_TAG, "a tag")[0]
+        return self._match(TAG, "a tag")[0]
 
     def atom(self) -> bytes:
         return self._match(_ATOM, "an atom")[0]

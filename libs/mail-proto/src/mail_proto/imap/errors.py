@@ -31,6 +31,8 @@ class Refused(ImapFault):
 
 def status(tag: bytes, kind: bytes, text: str, code: str = "") -> bytes:
     """`tag OK [CODE] text` CRLF; what isn't printable ASCII is shown as `?` (RFC 3501 §9 resp-text)."""
-    shown = "".join(char if " " <= char <= "~" else "?" for char in text[:400]) or "done"
+    shown = text[:400] or "done"
+    if not (shown.isascii() and shown.isprintable()):
+        shown = "".join(char if " " <= char <= "~" else "?" for char in shown)
     prefix = b"[" + code.encode("ascii") + b"] " if code else b""
     return tag + b" " + kind + b" " + prefix + shown.encode("ascii") + b"\r\n"

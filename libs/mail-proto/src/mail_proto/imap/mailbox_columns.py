@@ -12,14 +12,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, count
 from typing import Final, NamedTuple, Protocol
-from uuid import UUID
 
 from mail_proto.imap import render
 from mail_proto.imap.dates import render_date_time
 
+_versions: Final = count()
 # As many removals as are done one by one: each moves all that follows.
 _FEW: Final = 50
 # Sets of flags that are kept though no message has them any more, before they are cleared out.
@@ -55,15 +54,14 @@ class Rows(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as it was when it was asked for."""
+class Message(NamedTuple):
+    """A message as it was when it was asked for. `blob`: the id of its octets as a number: that is quick to compare."""
 
     uid: int
     flags: Sequence[str]
     internal_date: int
     octets: int
-    blob_id: UUID
+    blob: int
     modseq: int = 0
 
     def has(self, flag: str) -> bool:
@@ -82,6 +80,8 @@ class MailboxColumns:
 
     def __init__(self, rows: Rows, modseq: int) -> None:
         self.modseq = modseq
+        # Another one after each change: what was made of the columns under it is still right.
+        self.version = next(_versions)
         self.uids = array("I")
         self.watchers: set[Watcher] = set()
         self._modseqs, self._dates, self._octets = array("Q"), array("q"), array("Q")
@@ -127,9 +127,8 @@ class MailboxColumns:
         return None if at is None else self._message(at)
 
     def _message(self, at: int) -> Message:
-        blob_id = UUID(int=self._highs[at] << 64 | self._lows[at])
-        flags = self.flag_sets[self._flags[at]]
-        return Message(self.uids[at], flags, self._dates[at], self._octets[at], blob_id, self._modseqs[at])
+        flags, blob = self.flag_sets[self._flags[at]], self._highs[at] << 64 | self._lows[at]
+        return Message(self.uids[at], flags, self._dates[at], self._octets[at], blob, self._modseqs[at])
 
     def modseq_of(self, uid: int) -> int:
         """0: it isn't there."""
@@ -197,6 +196,8 @@ class MailboxColumns:
                 changed.append(uid)
         self._append(rows.starting_at(first_new))
         self.modseq = max(self.modseq, modseq)
+        if gone or rows.uids:
+            self.version = next(_versions)
         if len(self.flag_sets) > MAX_UNUSED_SETS + len(self.uids):
             self._clear_out()
         for watcher in self.watchers:

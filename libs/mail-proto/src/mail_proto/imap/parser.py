@@ -7,7 +7,7 @@ from typing import Final
 
 from mail_proto.imap import commands as c
 from mail_proto.imap import mailbox_grammar, message_grammar, metadata, rights
-from mail_proto.imap.cursor import Cursor
+from mail_proto.imap.cursor import TAG, Cursor
 from mail_proto.imap.errors import ImapFault, SyntaxFault
 from mail_proto.imap.notify_grammar import parse_notify
 
@@ -20,11 +20,30 @@ class TaggedFault(Exception):
         self.tag, self.fault = tag, fault
 
 
+# Short commands that clients send again and again are parsed once; none of them names a mailbox or holds a secret.
+_known: Final[dict[bytes, c.Command]] = {}
+KNOWN_COMMANDS: Final = 1_000
+KNOWN_OCTETS: Final = 80
+
+
 def parse_command(octets: bytes, *, is_utf8: bool = False) -> tuple[bytes, c.Command]:
     """(tag, command) of a complete command. `is_utf8`: names of mailboxes aren't in modified UTF-7.
 
     Raises TaggedFault.
     """
+    tag, _, rest = octets.partition(b" ")
+    known = _known.get(rest)
+    if known is not None and TAG.fullmatch(tag):
+        return tag, known
+    tag, command = _parse(octets, is_utf8=is_utf8)
+    if len(rest) <= KNOWN_OCTETS and isinstance(command, c.Simple | c.Fetch):
+        if len(_known) >= KNOWN_COMMANDS:
+            _known.clear()
+        _known[rest] = command
+    return tag, command
+
+
+def _parse(octets: bytes, *, is_utf8: bool) -> tuple[bytes, c.Command]:
     cursor = Cursor(octets, is_utf8=is_utf8)
     tag = b"*"
     try:

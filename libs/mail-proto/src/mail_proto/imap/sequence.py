@@ -28,6 +28,12 @@ class SequenceSet:
 
     def resolved(self, largest: int) -> list[tuple[int, int]]:
         """Ascending ranges that don't overlap, both ends included, `*` replaced."""
+        if len(self.ranges) == 1:
+            first, last = self.ranges[0]
+            if not (largest or first or last):
+                return []
+            first, last = first or largest, last or largest
+            return [(first, last)] if first <= last else [(last, first)]
         pairs = sorted(
             tuple(sorted((first or largest, last or largest)))
             for first, last in self.ranges

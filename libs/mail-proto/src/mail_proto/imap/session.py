@@ -17,7 +17,6 @@ from mail_proto.imap import commands as c
 from mail_proto.imap.capabilities import Offer, capabilities
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import ImapFault, Refused, SyntaxFault, status
-from mail_proto.imap.fetch_items import Attribute
 from mail_proto.imap.framing import ContinuationNeeded, Framing, FramingLost, Line, LiteralRefused
 from mail_proto.imap.parser import TaggedFault, parse_command
 from mail_proto.imap.search_keys import Changed, contains
@@ -47,14 +46,14 @@ IDENTITY: Final = b'* ID ("name" "Postroom")\r\n'
 def enables_condstore(command: c.Command) -> bool:
     """Whether the client shows by it that it knows modseqs (RFC 7162 §3.1)."""
     match command:
-        case c.Select(condstore=True) | c.Select(resync=c.Resync()) | c.Fetch(changed_since=int()):
+        case c.Fetch(plan=plan):
+            return "MODSEQ" in plan.names
+        case c.Select(condstore=True) | c.Select(resync=c.Resync()):
             return True
         case c.StoreFlags(unchanged_since=int()):
             return True
         case c.Status(items=items) | c.ListMailboxes(status=items):
             return "HIGHESTMODSEQ" in items
-        case c.Fetch(items=items):
-            return Attribute("MODSEQ") in items
         case c.Search(key=key) | c.Sort(key=key) | c.Thread(key=key) | c.SearchMailboxes(key=key):
             return contains(key, Changed)
     return False
@@ -168,7 +167,7 @@ class ServerSession:
             case c.Select(resync=c.Resync()) | c.Fetch(vanished=True) if not self.enabled.qresync:
                 raise SyntaxFault("ENABLE QRESYNC comes first (RFC 7162 section 3.2.3)")
             case _:
-                if enables_condstore(command):
+                if not self.enabled.condstore and enables_condstore(command):
                     self.enabled.add(["CONDSTORE"])
                 return Run(tag, command)
 

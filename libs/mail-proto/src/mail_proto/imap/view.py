@@ -16,18 +16,11 @@ from typing import Final
 
 from mail_proto.imap import render, sequence
 from mail_proto.imap.errors import SyntaxFault
+from mail_proto.imap.fetch_plan import COLUMNS
 from mail_proto.imap.mailbox_columns import MailboxColumns, Message
 from mail_proto.imap.rights import right_for
 from mail_proto.imap.sequence import SequenceSet
 
-# What FETCH takes from the columns, and how it looks.
-COLUMNS: Final = {
-    "FLAGS": b"FLAGS %b",
-    "INTERNALDATE": b"INTERNALDATE %b",
-    "MODSEQ": b"MODSEQ (%d)",
-    "RFC822.SIZE": b"RFC822.SIZE %d",
-    "UID": b"UID %d",
-}
 SYSTEM_FLAGS: Final = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
@@ -117,7 +110,7 @@ class View:
         """Whether the client knows the flags as they are known here."""
         return uid not in self._changed
 
-    def select(self, wanted: SequenceSet, *, by_uid: bool, leniently: bool = False) -> list[int]:
+    def select(self, wanted: SequenceSet, *, by_uid: bool, leniently: bool = False) -> Sequence[int]:
         """The uids of the messages in a set of numbers or uids, ascending.
 
         Raises SyntaxFault: a number that no message has (RFC 9051 §9, seq-number), unless `leniently`. Uids may be
@@ -126,34 +119,50 @@ class View:
         if wanted.is_saved:
             return [uid for uid in self.saved if self.knows(uid)]
         if by_uid:
-            found: list[int] = []
-            for first, last in wanted.resolved(self.last_uid):
-                start = bisect_left(self._uids, first, 0, self._count)
-                found += self._uids[start : bisect_right(self._uids, last, start, self._count)]
-            return found
-        # `6:*` in a mailbox of five is let through: clients ask so for what is new.
-        if not leniently and any(max(pair) > self._count and 0 not in pair for pair in wanted.ranges):
-            raise SyntaxFault(f"there are only {self._count} messages")
-        found = []
-        for first, last in wanted.resolved(self._count):
-            found += self._uids[first - 1 : min(last, self._count)]
+            places = [self._between(first, last) for first, last in wanted.resolved(self.last_uid)]
+        else:
+            if not leniently:
+                self._check_numbers(wanted)
+            places = [(max(0, first - 1), min(last, self._count)) for first, last in wanted.resolved(self._count)]
+        if len(places) == 1:
+            ((start, end),) = places
+            return self._uids[start:end]
+        found: list[int] = []
+        for start, end in places:
+            found += self._uids[start:end]
         return found
+
+    def _between(self, first: int, last: int) -> tuple[int, int]:
+        """Where the messages with these uids and those between them stand, half-open."""
+        start = bisect_left(self._uids, first, 0, self._count)
+        return start, bisect_right(self._uids, last, start, self._count)
+
+    def _check_numbers(self, wanted: SequenceSet) -> None:
+        """Raises SyntaxFault: a number that no message has (RFC 9051 §9, seq-number)."""
+        # `6:*` in a mailbox of five is let through: clients ask so for what is new.
+        for first, last in wanted.ranges:
+            if (first > self._count or last > self._count) and first and last:
+                raise SyntaxFault(f"there are only {self._count} messages")
 
     def has_gone(self) -> bool:
         """Whether anything was expunged that the client doesn't know of yet."""
         return bool(self._gone)
 
-    def fetched(self, uids: Sequence[int], names: Sequence[str]) -> bytes:
-        """`* FETCH` with `COLUMNS` of these messages, all of which are there; quicker than one by one.
+    def places(self, uids: Sequence[int]) -> Sequence[int]:
+        """Where these messages stand in the columns, a range if they are neighbours.
 
-        Ascending uids; nothing has gone, so that places in the columns are numbers less one.
+        Ascending uids of messages that are there; nothing has gone, so that these are their numbers less one.
         """
         columns = self.columns.uids
         start = bisect_left(columns, uids[0])
-        places: Sequence[int] = range(start, start + len(uids))
-        if places[-1] >= len(columns) or columns[places[-1]] != uids[-1]:  # there are others between them
-            places = [bisect_left(columns, uid, start) for uid in uids]
-        line = b"* %d FETCH (" + b" ".join(COLUMNS[name] for name in names) + b")\r\n"
+        end = start + len(uids)
+        if end <= len(columns) and columns[end - 1] == uids[-1]:
+            return range(start, end)
+        return [bisect_left(columns, uid, start) for uid in uids]
+
+    def fetched(self, places: Sequence[int], names: Sequence[str]) -> bytes:
+        """`* FETCH` with `COLUMNS` of the messages at these `places`; quicker than one by one."""
+        line = b"* %d FETCH (" + b" ".join([COLUMNS[name] for name in names]) + b")\r\n"
         numbers = [place + 1 for place in places]
         values = zip(numbers, *(self.columns.column(name, places) for name in names), strict=True)
         return b"".join([line % value for value in values])
@@ -176,6 +185,16 @@ class View:
         return render.flags(flag for flag in flags if right_for(flag) in rights).decode("ascii")
 
     # News
+
+    def is_settled(self) -> bool:
+        """Whether `announce` has nothing to say, whatever it may say; the client knows everything then."""
+        if self._gone or self._changed or self._quiet or self._keywords_told != self.columns.keywords_version:
+            return False
+        if self.columns.uids and self.columns.uids[-1] > self.last_uid:
+            return False
+        self._asked = set()
+        self.told_modseq = self.columns.modseq
+        return True
 
     def note(self, changed: Iterable[int], removed: Sequence[Message]) -> None:
         """The mailbox has changed; the client is told by `announce`."""

@@ -66,10 +66,10 @@ async def _message(session: Session, url: MessageUrl) -> Message:
 async def _octets(session: Session, url: MessageUrl, message: Message) -> bytes:
     """Raises LookupError: the message has no such part; StoreError: it is gone."""
     contents, account_id = session.shared.contents, session.account_id
-    body = await contents.body(account_id, message.blob_id)
+    body = await contents.body(account_id, message.blob)
     if url.section is None:
         return body
-    summary = (await contents.summaries(account_id, [message.blob_id]))[message.blob_id]
+    summary = (await contents.summaries(account_id, [message.blob]))[message.blob]
     octets = section(body, summary.root, url.section.path, url.section.text, url.section.fields)
     if octets is None:
         raise LookupError("no such part")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
-from uuid import UUID
+from typing import Final, NamedTuple
 
 from imap.commands.vanished import vanished
 from imap.session import Done, Selected, Session
@@ -15,9 +14,9 @@ from mail_proto.imap.commands import Fetch
 from mail_proto.imap.dates import render_date_time
 from mail_proto.imap.errors import Refused
 from mail_proto.imap.fetch_items import Attribute, Binary, FetchItem, Section
+from mail_proto.imap.fetch_plan import FetchPlan, plan
 from mail_proto.imap.mailbox_columns import Message
 from mail_proto.imap.object_ids import email_id, thread_id
-from mail_proto.imap.view import COLUMNS
 from mail_proto.message.binary import UnknownEncoding, binary_section
 from mail_proto.message.sections import header_fields, section
 from mail_proto.message.summary import summarize
@@ -33,12 +32,10 @@ BATCH_COLUMNS: Final = 5_000
 BATCH_OCTETS: Final = 4 * 1024 * 1024
 # Of the responses to one batch, so much is sent together.
 PIECE_OCTETS: Final = 256 * 1024
-_SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW"})
-_OF_OBJECTS: Final = frozenset({"EMAILID", "THREADID", "SAVEDATE"})
+_DONE: Final = Done("fetched")
 
 
-@dataclass(frozen=True, slots=True)
-class _Material:
+class _Material(NamedTuple):
     """What is known of one message beyond the view, as far as it was asked for."""
 
     summary: Summary | None = None
@@ -51,8 +48,8 @@ class _Batch:
     """Messages that are there, with what was asked for of them: by blob, and by uid."""
 
     messages: Sequence[Message]
-    summaries: Mapping[UUID, Summary]
-    bodies: Mapping[UUID, bytes]
+    summaries: Mapping[int, Summary]
+    bodies: Mapping[int, bytes]
     objects: Mapping[int, Objects]
 
 
@@ -60,37 +57,47 @@ async def fetch(session: Session, command: Fetch) -> Done:
     """Raises Refused: a message was expunged meanwhile (RFC 2180 §4.1.2); the others were sent."""
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
-    items = command.items
-    if command.by_uid and Attribute("UID") not in items:
-        items = (Attribute("UID"), *items)
     uids = selected.view.select(command.messages, by_uid=command.by_uid)
     if command.partial is not None:
         uids = list(command.partial.of(uids))
-    if command.changed_since is not None:  # RFC 7162 §3.1.4.1: MODSEQ comes along
-        if Attribute("MODSEQ") not in items:
-            items = (*items, Attribute("MODSEQ"))
+    if command.changed_since is not None:
         if command.vanished:
             await session.send(await vanished(session, selected, command.changed_since, command.messages))
         modseq_of, since = selected.view.columns.modseq_of, command.changed_since
         uids = [uid for uid in uids if modseq_of(uid) > since]
-    names = [item.name for item in items if isinstance(item, Attribute) and item.name in COLUMNS]
-    if len(names) == len(items):
-        # While the client reads something may be expunged: the rest is fetched one by one then.
-        while uids and not selected.view.has_gone():
-            some, uids = uids[:BATCH_COLUMNS], uids[BATCH_COLUMNS:]
-            await session.send(selected.view.fetched(some, names))
-    work = _Fetching(session, selected, items)
-    await _send(session, work, [selected.view.message(uid) for uid in uids])
-    if work.missed:
-        raise Refused("some of the messages are gone", "EXPUNGEISSUED")
-    return Done("fetched")
+    if command.plan.columns:
+        uids = await _send_columns(session, selected, uids, command.plan.columns)
+    if uids:
+        work = _Fetching(session, selected, command.plan)
+        await _send(session, work, [selected.view.message(uid) for uid in uids])
+        if work.missed:
+            raise Refused("some of the messages are gone", "EXPUNGEISSUED")
+    return _DONE
+
+
+async def _send_columns(
+    session: Session, selected: Selected, uids: Sequence[int], names: tuple[str, ...]
+) -> Sequence[int]:
+    """What the view knows, of many at once. While the client reads something may be expunged: returns who is left."""
+    view, rendered = selected.view, session.shared.rendered
+    while uids and not view.has_gone():
+        some, uids = uids[:BATCH_COLUMNS], uids[BATCH_COLUMNS:]
+        places = view.places(some)
+        key = (view.columns.version, names, places) if isinstance(places, range) else None
+        octets = None if key is None else rendered.get(key)
+        if octets is None:
+            octets = view.fetched(places, names)
+            if key is not None:
+                rendered.put(key, octets, len(octets))
+        await session.send(octets)
+    return uids
 
 
 async def fetch_arrived(
     session: Session, selected: Selected, uids: Sequence[int], items: tuple[FetchItem, ...]
 ) -> None:
     """FETCH of new messages that nobody asked for by number (RFC 5465 §5.2); what is gone already is left out."""
-    work = _Fetching(session, selected, items)
+    work = _Fetching(session, selected, plan(items))
     messages = [selected.view.message(uid) for uid in uids if selected.view.knows(uid)]
     await _send(session, work, messages)
 
@@ -107,8 +114,8 @@ async def _send(session: Session, work: _Fetching, messages: Sequence[Message]) 
             # No more than two batches are in memory: a message that is larger than one waits for its turn.
             if batch is not None and len(batch) > 1:
                 ahead = asyncio.create_task(work.read(batch), name="fetch-ahead")
-            for piece in await work.responses(read):
-                await session.send(piece)
+            for pieces in await work.responses(read):
+                await session.send(*pieces)
     finally:
         if ahead is not None:
             ahead.cancel()
@@ -132,84 +139,79 @@ def _batches(messages: Sequence[Message], *, with_bodies: bool) -> Iterator[list
 class _Fetching:
     """One FETCH: what it needs, and its responses."""
 
-    def __init__(self, session: Session, selected: Selected, items: tuple[FetchItem, ...]) -> None:
-        self._session, self._selected, self._items = session, selected, items
-        sections = [item for item in items if not isinstance(item, Attribute)]
-        self.needs_bodies = any(isinstance(item, Binary) or not item.is_header for item in sections)
-        self._reads_headers = any(isinstance(item, Section) and item.is_header for item in sections)
-        named = {item.name for item in items if isinstance(item, Attribute)}
-        # A message as a whole is sent as it is.
-        in_parts = [item for item in sections if isinstance(item, Binary) or item.path or item.text is not None]
-        self._needs_summaries = bool(in_parts) or not _SUMMARISED.isdisjoint(named)
-        self._needs_objects = not _OF_OBJECTS.isdisjoint(named)
-        self._needs_previews = "PREVIEW" in named
-        self._sets_seen = any(item.sets_seen for item in sections) and not selected.examined and "s" in selected.rights
-        self._named = named
+    def __init__(self, session: Session, selected: Selected, plan: FetchPlan) -> None:
+        self._session, self._selected, self._plan = session, selected, plan
+        self._sets_seen = plan.sets_seen and not selected.examined and "s" in selected.rights
         self._newly_seen: set[int] = set()
         self.missed = False
 
+    @property
+    def needs_bodies(self) -> bool:
+        return self._plan.bodies
+
     async def read(self, batch: Sequence[Message]) -> _Batch:
         """What is needed of these messages; those that are gone are left out. Raises Unavailable."""
-        account_id, contents = self._session.account_id, self._session.shared.contents
-        summaries: dict[UUID, Summary] = {}
-        bodies: dict[UUID, bytes] = {}
-        if self._needs_summaries:
-            summaries = await contents.summaries(account_id, [message.blob_id for message in batch])
+        account_id, contents, plan = self._session.account_id, self._session.shared.contents, self._plan
+        summaries: dict[int, Summary] = {}
+        bodies: dict[int, bytes] = {}
+        if plan.summaries:
+            summaries = await contents.summaries(account_id, [message.blob for message in batch])
             batch = self._present(batch, summaries.keys())
         objects: dict[int, Objects] = {}
-        if self._needs_objects:
+        if plan.objects:
             uids, mailbox_id = [message.uid for message in batch], self._selected.mailbox.id
             objects = await self._selected.shared.objects.of(self._session.store, account_id, mailbox_id, uids)
             gone_uids = set(uids) - objects.keys()
-            batch = self._present(batch, {m.blob_id for m in batch if m.uid not in gone_uids})
-        wanted = [m.blob_id for m in batch if self.needs_bodies or self._lacks(summaries.get(m.blob_id))]
+            batch = self._present(batch, {m.blob for m in batch if m.uid not in gone_uids})
+        wanted = [m.blob for m in batch if plan.bodies or self._lacks(summaries.get(m.blob))]
         if wanted:
             bodies = await self._bodies(wanted)
-            gone = set(wanted) - bodies.keys()
-            batch = self._present(batch, {m.blob_id for m in batch} - gone)
+            if gone := {blob for blob in wanted if blob not in bodies}:
+                batch = self._present(batch, {m.blob for m in batch} - gone)
         return _Batch(batch, summaries, bodies, objects)
 
-    async def responses(self, batch: _Batch) -> Iterator[bytes]:
-        """In pieces. Raises NotPermitted, Unavailable: \\Seen can't be set."""
+    async def responses(self, batch: _Batch) -> Iterator[list[bytes]]:
+        """In pieces, so many at a time as are sent together. Raises NotPermitted, Unavailable: \\Seen can't be set."""
         messages = await self._set_seen(batch.messages) if self._sets_seen else batch.messages
         return self._pieces(messages, batch)
 
-    def _pieces(self, messages: Sequence[Message], batch: _Batch) -> Iterator[bytes]:
+    def _pieces(self, messages: Sequence[Message], batch: _Batch) -> Iterator[list[bytes]]:
+        summaries, bodies, objects = batch.summaries, batch.bodies, batch.objects
         pieces: list[bytes] = []
         octets = 0
         for message in messages:
-            body = batch.bodies.get(message.blob_id)
-            found = _Material(batch.summaries.get(message.blob_id), body, batch.objects.get(message.uid))
+            body = bodies.get(message.blob)
+            found = _Material(summaries.get(message.blob), body, objects.get(message.uid))
             pieces += self._response(message, found)
             octets += len(body or b"")
             if octets >= PIECE_OCTETS:
-                yield b"".join(pieces)
+                yield pieces
                 pieces, octets = [], 0
-        yield b"".join(pieces)
+        yield pieces
 
     def _lacks(self, summary: Summary | None) -> bool:
         """Whether something is asked for that isn't in the summary: it keeps only so much of a header, and those of
         earlier versions have no preview."""
         if summary is None:
             return False
-        is_capped = self._reads_headers and len(summary.header) < summary.root.body_start
-        return is_capped or (self._needs_previews and summary.preview is None)
+        is_capped = self._plan.headers and len(summary.header) < summary.root.body_start
+        return is_capped or (self._plan.previews and summary.preview is None)
 
-    def _present(self, batch: Sequence[Message], blob_ids: Collection[UUID]) -> list[Message]:
-        present = [message for message in batch if message.blob_id in blob_ids]
+    def _present(self, batch: Sequence[Message], blobs: Collection[int]) -> list[Message]:
+        present = [message for message in batch if message.blob in blobs]
         self.missed = self.missed or len(present) < len(batch)
         return present
 
-    async def _bodies(self, blob_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    async def _bodies(self, blobs: Sequence[int]) -> dict[int, bytes]:
         """The octets of those that are still there."""
         account_id, contents = self._session.account_id, self._session.shared.contents
         try:
-            return await contents.bodies(account_id, blob_ids)
+            return await contents.bodies(account_id, blobs)
         except NotFound:
-            found: dict[UUID, bytes] = {}
-            for blob_id in blob_ids:
+            found: dict[int, bytes] = {}
+            for blob in blobs:
                 try:
-                    found[blob_id] = await contents.body(account_id, blob_id)
+                    found[blob] = await contents.body(account_id, blob)
                 except NotFound:
                     continue
             return found
@@ -227,9 +229,9 @@ class _Fetching:
         return [view.message(message.uid) for message in batch]
 
     def _response(self, message: Message, material: _Material) -> list[bytes]:
-        """In pieces: a body is copied once, with all that is sent together."""
+        """In pieces: a body isn't copied."""
         pieces = [b"* %d FETCH (" % self._selected.view.number(message.uid)]
-        for item in self._items:
+        for item in self._plan.items:
             pieces += self._item(item, message, material)
             pieces.append(b" ")
         if message.uid in self._newly_seen:
@@ -242,15 +244,15 @@ class _Fetching:
         wanted = ["FLAGS"]
         if self._session.enabled.condstore:
             wanted += ["UID", "MODSEQ"]
-        return [self._attribute(name, message, _Material()) for name in wanted if name not in self._named]
+        return [self._attribute(name, message, _Material()) for name in wanted if name not in self._plan.names]
 
     def _item(self, item: FetchItem, message: Message, material: _Material) -> Sequence[bytes]:
         if isinstance(item, Attribute):
             return (self._attribute(item.name, message, material),)
         if isinstance(item, Section):
             return _section(item, material.summary, material.body)
-        assert material.summary is not None, "asked for in _needs_summaries"
-        assert material.body is not None, "asked for in needs_bodies"
+        assert material.summary is not None, "asked for by FetchPlan.summaries"
+        assert material.body is not None, "asked for by FetchPlan.bodies"
         return (_binary(item, material.summary, material.body),)
 
     def _attribute(self, name: str, message: Message, material: _Material) -> bytes:
@@ -266,9 +268,9 @@ class _Fetching:
             case "INTERNALDATE":
                 return b"INTERNALDATE " + render_date_time(message.internal_date)
             case "EMAILID" | "THREADID" | "SAVEDATE":
-                assert material.objects is not None, "asked for in _needs_objects"
+                assert material.objects is not None, "asked for by FetchPlan.objects"
                 return _object(name, material.objects)
-        assert material.summary is not None, "asked for in _needs_summaries"
+        assert material.summary is not None, "asked for by FetchPlan.summaries"
         return self._summarised(name, material.summary, material.body)
 
     def _summarised(self, name: str, summary: Summary, body: bytes | None) -> bytes:
@@ -328,7 +330,7 @@ def _section(item: Section, summary: Summary | None, body: bytes | None) -> Sequ
 
 
 def _part(item: Section, summary: Summary | None, body: bytes | None) -> bytes | None:
-    assert summary is not None, "asked for in _needs_summaries"
+    assert summary is not None, "asked for by FetchPlan.summaries"
     if body is not None:
         return section(body, summary.root, item.path, item.text, item.fields)
     if item.text == "HEADER":

@@ -186,7 +186,7 @@ def to_wire(key: k.SearchKey, view: View | None, *, lasting: bool = False) -> wi
     assert_never(key)
 
 
-def _ranges(uids: list[int]) -> list[tuple[int, int]]:
+def _ranges(uids: Sequence[int]) -> list[tuple[int, int]]:
     """Ascending uids as ranges."""
     ranges: list[tuple[int, int]] = []
     for uid in uids:
