@@ -137,6 +137,16 @@ async def test_attempts_at_the_same_moment_get_no_further(account: Any, replica:
     assert guard.PAIR.free <= checked.count(True) <= guard.PAIR.free + 1
 
 
+async def test_a_client_may_open_many_connections_at_once(account: Any, replica: Logins, store: StoreClient) -> None:
+    """From a network that the account doesn't know yet, with nothing remembered."""
+    many = guard.PAIR.free * 2
+    peer = some_network()
+    await asyncio.gather(*(replica.authenticate(account.address, PASSWORD, "imap", peer) for _ in range(many)))
+    peer = some_network()
+    finished = await asyncio.gather(*(scram(store, account.address, PASSWORD, peer) for _ in range(many)))
+    assert {each.principal.account_id for each in finished} == {account.id}
+
+
 async def test_a_neighbour_costs_little_patience_only(account: Any, replica: Logins, database: Database) -> None:
     peer = some_network()
     await replica.authenticate(account.address, PASSWORD, "imap", peer)

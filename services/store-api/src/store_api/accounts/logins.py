@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -84,6 +86,7 @@ class Logins:
 
     def __init__(self, database: Database, passwords: Passwords, issuers: Issuers) -> None:
         self._database, self._passwords, self._issuers = database, passwords, issuers
+        self._turns: WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def authenticate(self, login: str, password: str, service: wire.Protocol, peer: str) -> wire.Principal:
         """Check a name and password; `peer` is the client's IP address.
@@ -104,14 +107,26 @@ class Logins:
     async def _by_own_password(self, found: _Login, password: str) -> wire.Principal:
         self._require_patience(found)
         stored = None if found.row is None else found.row.password_hash
-        if stored is not None and self._passwords.remembers(stored, password):
-            return await self._succeed(found, "remembered")
-        await self._count(found)
-        if not await self._passwords.verify(stored, password):
-            raise await self._fail(found)
-        principal = await self._succeed(found, "password", was_counted=True)
-        await self._modernise(found, password)
-        return principal
+        async with self._turn(found, password):
+            if stored is not None and self._passwords.remembers(stored, password):
+                return await self._succeed(found, "remembered")
+            await self._count(found)
+            if not await self._passwords.verify(stored, password):
+                raise await self._fail(found)
+            principal = await self._succeed(found, "password", was_counted=True)
+            await self._modernise(found, password)
+            return principal
+
+    def _turn(self, found: _Login, password: str) -> asyncio.Lock:
+        """One check at a time of the same password for the same account.
+
+        A client that opens ten connections at once would be counted ten times before the first is found to be right.
+        """
+        key = found.name, app_password_hash(password)
+        lock = self._turns.get(key)
+        if lock is None:
+            lock = self._turns[key] = asyncio.Lock()
+        return lock
 
     async def scram_start(self, login: str) -> wire.ScramChallenge:
         """Salt and iteration count. A name without account gets some too, always the same ones."""
@@ -138,12 +153,15 @@ class Logins:
             if (signature := app.verifier.check(auth_message, proof)) is not None:
                 return wire.ScramFinished(await self._succeed(found, "app_password", app=app), signature)
         self._require_patience(found)
-        await self._count(found)
         verifier = found.verifier or Verifier(bytes(32), bytes(32))
         signature = verifier.check(auth_message, proof)
-        if signature is None or found.verifier is None:
+        if found.verifier is None:
+            signature = None
+        # In one transaction: of ten right proofs at once none counts for the others.
+        await self._count(found, is_right=signature is not None)
+        if signature is None:
             raise await self._fail(found)
-        return wire.ScramFinished(await self._succeed(found, "scram", was_counted=True), signature)
+        return wire.ScramFinished(await self._succeed(found, "scram"), signature)
 
     async def authenticate_token(self, login: str, token: str, service: wire.Protocol, peer: str) -> wire.Principal:
         """Check a bearer token; it names the account. Nothing of it can be guessed, so nothing is counted.
@@ -181,10 +199,16 @@ class Logins:
             LOGINS.labels(found.service, "blocked").inc()
             raise
 
-    async def _count(self, found: _Login) -> None:
+    async def _count(self, found: _Login, *, is_right: bool = False) -> None:
+        """Count it as failed. `is_right`: it is known already, and taken back at once if it may be told.
+
+        Raises TooManyLogins.
+        """
         try:
             async with self._database.transaction() as connection:
                 await guard.count(connection, found.attempt)
+                if is_right:
+                    await guard.take_back(connection, found.attempt)
         except TooManyLogins:
             LOGINS.labels(found.service, "blocked").inc()
             raise
