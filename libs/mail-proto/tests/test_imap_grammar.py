@@ -156,7 +156,7 @@ def test_any_octets_give_a_command_or_a_fault(octets: bytes) -> None:
         (b"a UID SEARCH RETURN (PARTIAL -1:-100 SAVE) ALL", c.Search(
             Everything(), by_uid=True, results=frozenset({"PARTIAL", "SAVE"}), partial=PartialRange(-1, -100))),
         (b"a UID FETCH 1:* UID (CHANGEDSINCE 5 PARTIAL 9:2)", c.Fetch(
-            SequenceSet(((1, 0),)), (Attribute("UID"),), by_uid=True, changed_since=5, partial=PartialRange(9, 2))),
+            SequenceSet(((1, 0),)), (Attribute("UID"),), by_uid=True, changed_since=5, partial=PartialRange(2, 9))),
         (b"a SORT (SUBJECT REVERSE DATE) UTF-8 ALL",
          c.Sort((SortCriterion("subject"), SortCriterion("date", reverse=True)), Everything(), by_uid=False)),
         (b'a UID THREAD REFERENCES "us-ascii" FLAGGED', c.Thread("references", HasFlag("\\flagged"), by_uid=True)),
@@ -207,7 +207,7 @@ def test_secrets_and_what_is_long_are_parsed_and_forgotten() -> None:
         b"a SEARCH RETURN (PARTIAL -1:2) ALL", b"a SEARCH RETURN (PARTIAL 0:2) ALL", b"a SEARCH RETURN (PARTIAL 1) ALL",
         b"a SEARCH RETURN (PARTIAL 1:*) ALL", b"a SEARCH RETURN (PARTIAL 1:4294967296) ALL",
         b"a FETCH 1:* UID (PARTIAL 1:2)",
-        b"a APPEND x (\\Seen) y", b"a SELECT &", b'a LOGIN "a\\x" b', b"+ NOOP", b"a LOGIN {9}\r\nabc d",
+        b"a APPEND x (\\Seen) y", b'a LOGIN "a\\x" b', b"+ NOOP", b"a LOGIN {9}\r\nabc d",
     ],
 )  # fmt: skip
 def test_near_misses(line: bytes) -> None:
@@ -344,11 +344,11 @@ def test_what_is_no_url_of_a_message(text: str) -> None:
 def test_pages_of_results() -> None:
     results = [3, 5, 8, 9]
     assert PartialRange(1, 2).of(results) == [3, 5]
-    assert PartialRange(4, 3).of(results) == [8, 9]
+    assert PartialRange(3, 4).of(results) == [8, 9]
     assert PartialRange(4, 100).of(results) == [9]
     assert PartialRange(5, 9).of(results) == []
     assert PartialRange(-1, -2).of(results) == [8, 9]
-    assert PartialRange(-4, -3).of(results) == [3, 5]
+    assert PartialRange(-3, -4).of(results) == [3, 5]
     assert PartialRange(-3, -100).of(results) == [3, 5]
     assert PartialRange(-5, -9).of(results) == []
     everything = frozenset({"PARTIAL", "COUNT"})

@@ -119,6 +119,12 @@ async def test_subscriptions_outlive_mailboxes(store: StoreClient, account: Any)
     await store.delete_mailbox(account.id, one.id)
     await store.delete_mailbox(account.id, two.id)
     assert await store.former_subscriptions(account.id) == ["one"]
+    for name, subscribed in (("one", True), ("two", False), ("three/four", False)):
+        again = await store.create_mailbox(account.id, name, subscribed=False)
+        assert again.subscribed == subscribed
+        assert name != "three/four" or not (await by_name(store, account))["three"].subscribed
+        await store.delete_mailbox(account.id, again.id)
+    assert await store.former_subscriptions(account.id) == ["one"]
     for name in ("one", "two", "never"):
         with pytest.raises(NotFound):
             await store.subscribe(account.id, name, subscribed=True)

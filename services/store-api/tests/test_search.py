@@ -488,6 +488,13 @@ async def test_ranks(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, many: int) -
         await shelf.index()
 
 
+def test_addresses_with_comments_are_found_as_envelope_has_them() -> None:
+    octets = b"From: Fred <fred (or not)@ (where) example.org>\r\nTo: plain@example.org (Plain)\r\n\r\n"
+    _, fields = parsing.parse(octets)
+    assert fields.from_ == "fred <fred (or not)@ (where) example.org>\nfred@example.org"
+    assert fields.to == "plain@example.org (plain)"
+
+
 async def test_phrases_of_fields(shelf: Shelf) -> None:
     await shelf.add(
         letter("one", "x", List_Id="Friends of the Python <python-list.python.org>", X_Mailer="Of Mice"),

@@ -201,9 +201,11 @@ class StoreClient:
         path = f"/accounts/{account_id}/mailboxes" + ("?elsewhere=1" if elsewhere else "")
         return await self._ask("GET", path, None, list[wire.Mailbox])
 
-    async def create_mailbox(self, account_id: UUID, name: str, special_use: str | None = None) -> wire.Mailbox:
+    async def create_mailbox(
+        self, account_id: UUID, name: str, special_use: str | None = None, *, subscribed: bool = True
+    ) -> wire.Mailbox:
         """Create it and its missing superiors. Raises Conflict: exists. Refused: bad name or use."""
-        wanted = wire.CreateMailbox(name=name, special_use=special_use)
+        wanted = wire.CreateMailbox(name=name, special_use=special_use, subscribed=subscribed)
         return await self._ask("POST", f"/accounts/{account_id}/mailboxes", wanted, wire.Mailbox)
 
     async def change_mailbox(self, account_id: UUID, mailbox_id: UUID, change: wire.ChangeMailbox) -> wire.Mailbox:

@@ -18,6 +18,8 @@ from mail_runtime.contracts.subjects import NOBODY
 _LISTED: Final = ListMailboxes("", ("*",), wanted=frozenset({"SUBSCRIBED"}))
 # One of these, besides `l`: who may read annotations (RFC 5464 §3.3).
 _USING: Final = frozenset("rswip")
+# STATUS of a mailbox has HIGHESTMODSEQ where one of these is wanted (RFC 5465 §3.1).
+_WITH_MODSEQ: Final = frozenset({"FLAGCHANGE", "ANNOTATIONCHANGE"})
 
 
 class Listening:
@@ -60,7 +62,8 @@ class Listening:
                 pieces.append(b'* LIST (\\NoAccess) "/" %b\r\n' % self._name(mailbox.name))
             elif self.wanted.status:
                 items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
-                pieces.append(self._status(mailbox, [*items, *(["HIGHESTMODSEQ"] if self._knows_modseqs else [])]))
+                knows_modseqs = self._knows_modseqs or not _WITH_MODSEQ.isdisjoint(events)
+                pieces.append(self._status(mailbox, [*items, *(["HIGHESTMODSEQ"] if knows_modseqs else [])]))
         return b"".join(pieces)
 
     def news(self, mailboxes: Sequence[Mailbox], selected_id: UUID | None) -> list[bytes]:

@@ -13,6 +13,8 @@ from mail_proto.imap.sequence import SequenceSet
 T = TypeVar("T")
 
 MAX_MODSEQ: Final = 2**63 - 1
+# No mailbox has it: names have no controls.
+NO_NAME: Final = "\0"
 
 # ATOM-CHAR = any CHAR but ( ) { SP CTL % * " \ ]      astring-char = ATOM-CHAR / "]"
 _ATOM: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
@@ -149,9 +151,10 @@ class Cursor:
 
 
 def _mailbox_name(octets: bytes, *, is_utf8: bool) -> str:
+    """What is no UTF-8 or modified UTF-7 names no mailbox: commands then say so, as for any that isn't there."""
     try:
         name = octets.decode("utf-8") if is_utf8 else utf7.decode(octets)
-    except ValueError as error:
-        raise SyntaxFault(f"the mailbox name isn't {'UTF-8' if is_utf8 else 'modified UTF-7'}") from error
+    except ValueError:
+        return NO_NAME
     head, separator, rest = name.partition("/")
     return "INBOX" + separator + rest if head.upper() == "INBOX" else name

@@ -28,6 +28,13 @@ class Listing:
         self._command, self._mailboxes, self._is_utf8 = command, mailboxes, is_utf8
         self._patterns = [Pattern(command.reference + pattern) for pattern in command.patterns]
 
+    @property
+    def _of_missing(self) -> tuple[str, ...]:
+        """\\NonExistent implies \\Noselect (RFC 9051 §6.3.9.4), which who asks as RFC 3501 has it may not know."""
+        command = self._command
+        is_extended = command.select or command.wanted or command.status or len(command.patterns) > 1
+        return ("\\NonExistent",) if is_extended else ("\\NonExistent", "\\Noselect")
+
     @cached_property
     def _parents(self) -> set[str]:
         """Names that have a mailbox below them."""
@@ -98,7 +105,7 @@ class Listing:
         return {name for name in holding if name in chosen or name in hidden}
 
     def _attributes(self, mailbox: Listed) -> list[str]:
-        attributes = [] if mailbox.exists else ["\\NonExistent", "\\Noselect"]
+        attributes = [] if mailbox.exists else list(self._of_missing)
         attributes.append("\\HasChildren" if mailbox.name in self._parents else "\\HasNoChildren")
         if mailbox.special_use is not None:
             attributes.append(mailbox.special_use)

@@ -22,14 +22,16 @@ _RANGE: Final = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})(?=[ )]
 
 @dataclass(frozen=True, slots=True)
 class PartialRange:
-    """As it was sent: 1 is the first result, -1 the last; both ends are included, in any order, of one sign."""
+    """1 is the first result, -1 the last; both ends are included, and `first` is the one nearer to the beginning of
+    the range: 500:400 is the same as 400:500 (RFC 9394 §4).
+    """
 
     first: int
     last: int
 
     def of(self, results: Sequence[T]) -> Sequence[T]:
         """Those of the results that are in the range, in their order."""
-        nearest, farthest = sorted((abs(self.first), abs(self.last)))
+        nearest, farthest = abs(self.first), abs(self.last)
         if self.first > 0:
             return results[nearest - 1 : farthest]
         return results[max(0, len(results) - farthest) : max(0, len(results) - nearest + 1)]
@@ -44,7 +46,7 @@ def partial_range(cursor: Cursor) -> PartialRange:
     if found is None or found[1] != found[3]:
         raise SyntaxFault(f"expected a range like 1:100 or -1:-100 at octet {cursor.at}")
     cursor.at = found.end()
-    first, last = int(found[2]), int(found[4])
-    if max(first, last) > MAX_NUMBER:
+    first, last = sorted((int(found[2]), int(found[4])))
+    if last > MAX_NUMBER:
         raise SyntaxFault("a number is too large")
     return PartialRange(-first, -last) if found[1] else PartialRange(first, last)

@@ -72,7 +72,7 @@ def known_uids(view: View) -> list[int]:
 def search(key: k.SearchKey, view: View, fields: Mapping[int, Fields] | None = None) -> list[int]:
     """Uids of the messages that the client has heard of and that are there, ascending.
 
-    `is_known(key)` holds, with `fields` of all `known_uids` by uid. Raises SyntaxFault: a number that no message has.
+    `is_known(key)` holds, with `fields` of all `known_uids` by uid.
     """
     searching = _Searching(view, fields or {})
     mask = searching.mask(key).to_bytes(searching.count, "little")
@@ -90,7 +90,7 @@ class _Searching:
             case k.Everything():
                 return self._everything
             case k.Numbers(numbers, are_uids):
-                chosen = set(self._view.select(numbers, by_uid=are_uids))
+                chosen = set(self._view.select(numbers, by_uid=are_uids, leniently=True))
                 return self._of(map(chosen.__contains__, self._columns.uids))
             case k.HasFlag(flag):
                 return self._having(flag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from typing import Final
 
 _MAX_LINE_OCTETS: Final = 1_048_576
@@ -10,6 +11,9 @@ _PIECE_OCTETS: Final = 1_048_576
 _NOT_BASE64: Final = bytes(
     octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
+# White space at the end of a line was added on the way, also behind the `=` of a soft break (RFC 2045 §6.7, rule 3).
+_PADDING_OF_LINES: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
+_PADDING: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 
 
 def base64_octets(text: bytes) -> bytes:
@@ -28,7 +32,7 @@ def decoded(octets: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return base64_octets(octets)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(octets)
+        return binascii.a2b_qp(_PADDING.sub(b"", octets))
     if encoding in ("x-uuencode", "uuencode", "x-uue"):
         return _uuencoded(octets)
     return octets
@@ -56,7 +60,7 @@ class Decoder:
         if not whole and len(octets) > _MAX_LINE_OCTETS:
             whole = len(octets) - 3 if b"=" in octets[-3:] else len(octets)
         self._rest = octets[whole:]
-        return binascii.a2b_qp(octets[:whole])
+        return binascii.a2b_qp(_PADDING_OF_LINES.sub(b"", octets[:whole]))
 
     def end(self) -> bytes:
         """The rest, when there are no more pieces."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from imap.commands.catenate import catenate
 from imap.session import Done, Session
 from mail_proto.imap import sequence
 from mail_proto.imap.commands import Append, NewMessage, Replace
 from mail_proto.imap.errors import Refused
+from mail_proto.message.line_based import NotLineBased, line_based
 from mail_runtime.contracts.errors import Conflict, NotFound
 from mail_runtime.contracts.store import AppendHeader
 
@@ -19,10 +22,10 @@ async def append(session: Session, command: Append) -> Done:
     octets = []
     room = session.shared.settings.max_message_octets
     for message in command.messages:
-        octets.append(await catenate(session, message.parts, room) if message.parts else message.octets)
-        _check(message, octets[-1])
+        found = await catenate(session, message.parts, room) if message.parts else message.octets
+        octets.append(await _storable(message, found))
         # Several together are no larger than one may be, as the framing has it for literals.
-        room -= len(octets[-1]) if message.parts else 0
+        room -= len(found) if message.parts else 0
     try:
         headers = [AppendHeader(flags=list(one.flags), internal_date=one.date) for one in command.messages]
         store, account_id, elsewhere = session.store, session.account_id, mailbox.owner_id is not None
@@ -50,8 +53,7 @@ async def replace(session: Session, command: Replace) -> Done:
     except Refused as error:
         raise Refused(str(error), "TRYCREATE") from error
     new, limit = command.new, session.shared.settings.max_message_octets
-    octets = await catenate(session, new.parts, limit) if new.parts else new.octets
-    _check(new, octets)
+    octets = await _storable(new, await catenate(session, new.parts, limit) if new.parts else new.octets)
     header = AppendHeader(flags=list(new.flags), internal_date=new.date)
     place = (selected.mailbox.id, uids[0])
     try:
@@ -70,11 +72,19 @@ async def replace(session: Session, command: Replace) -> Done:
     return Done("replaced", f"HIGHESTMODSEQ {replaced.modseq}" if session.enabled.qresync else "")
 
 
-def _check(message: NewMessage, octets: bytes) -> None:
-    """Raises Refused."""
+async def _storable(message: NewMessage, octets: bytes) -> bytes:
+    """As it is, or with its binary parts in base64: FETCH BODY[] couldn't send NUL (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
+
+    Raises Refused.
+    """
     if not octets:
         # RFC 3502 §6.3.11: a message of no octets abandons the whole command.
         raise Refused("an empty message: nothing was appended")
-    if b"\0" in octets:
-        # Kept as it is, such a message couldn't be sent by FETCH BODY[] (RFC 3516 §4.4; RFC 9051 §9, CHAR8).
-        raise Refused("messages with NUL are not stored", "UNKNOWN-CTE" if message.is_binary else "")
+    if b"\0" not in octets:
+        return octets
+    if not message.is_binary:
+        raise Refused("NUL comes in a literal8 (RFC 3516 section 4.4)")
+    try:
+        return await asyncio.to_thread(line_based, octets)
+    except NotLineBased as error:
+        raise Refused("there is NUL outside of binary parts", "UNKNOWN-CTE") from error

@@ -19,7 +19,8 @@ async def create(session: Session, command: Create) -> Done:
         raise Refused("a mailbox has one use", "USEATTR")
     use = command.uses[0] if command.uses else None
     try:
-        mailbox = await session.store.create_mailbox(session.account_id, name, use)
+        # Whether it is subscribed is another command's affair (RFC 9051 §6.3.7).
+        mailbox = await session.store.create_mailbox(session.account_id, name, use, subscribed=False)
     except (store_errors.Conflict, store_errors.Refused) as error:
         if use is not None and not await _exists(session, name):
             raise Refused(str(error), "USEATTR") from error

@@ -140,10 +140,9 @@ def _numbers(view: View, uids: Sequence[int], *, by_uid: bool) -> Sequence[int]:
 
 
 def to_wire(key: k.SearchKey, view: View | None, *, lasting: bool = False) -> wire.SearchKey:
-    """The keys as the store knows them: numbers become uids. Raises SyntaxFault: a number that no message has.
+    """The keys as the store knows them: numbers become uids. Numbers that no message has find nothing.
 
-    `lasting`: sets of uids are of those to come, too, and numbers that no message has are passed over. `view` None:
-    there are no numbers.
+    `lasting`: sets of uids are of those to come, too. `view` None: there are no numbers.
     """
 
     def inside(key: k.SearchKey) -> wire.SearchKey:
@@ -156,7 +155,7 @@ def to_wire(key: k.SearchKey, view: View | None, *, lasting: bool = False) -> wi
             return wire.Uids(numbers.resolved(MAX_NUMBER))
         case k.Numbers(numbers, are_uids):
             assert view is not None, "by the case before"
-            return wire.Uids(_ranges(view.select(numbers, by_uid=are_uids, leniently=lasting)))
+            return wire.Uids(_ranges(view.select(numbers, by_uid=are_uids, leniently=True)))
         case k.HasFlag(flag):
             return wire.HasFlag(flag)
         case k.Size(limit, larger):

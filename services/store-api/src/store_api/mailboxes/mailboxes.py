@@ -83,7 +83,7 @@ async def create_mailbox(
             raise NotFound("there is no such account")
         if use is not None:
             await require_free_use(connection, account_id, use)
-        mailbox_id = await create_locked(connection, account_id, name, use)
+        mailbox_id = await create_locked(connection, account_id, name, use, subscribed=wanted.subscribed)
         if actor:
             await record_of_account(connection, actor, "mailbox.create", account_id, mailbox=name)
         changed.lists.add(account_id)
@@ -120,16 +120,27 @@ JOIN mailbox_right r ON r.account_id = :account_id AND r.mailbox_id = (
 """
 
 
-async def create_locked(connection: AsyncConnection, account_id: UUID, name: str, use: str | None = None) -> UUID:
+# A name that was subscribed when its mailbox went still is (RFC 9051 §6.3.7).
+_CREATE: Final = """
+INSERT INTO mailbox (account_id, id, name, special_use, subscribed)
+SELECT :account_id, id, name, CASE WHEN name = :name THEN CAST(:use AS text) END,
+    :subscribed OR EXISTS (SELECT 1 FROM former_mailbox f
+                           WHERE f.account_id = :account_id AND f.name = t.name AND f.subscribed)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[])) AS t (id, name)
+ON CONFLICT (account_id, name) DO NOTHING RETURNING id, name
+"""
+
+
+async def create_locked(
+    connection: AsyncConnection, account_id: UUID, name: str, use: str | None = None, *, subscribed: bool = True
+) -> UUID:
     """Create a mailbox of a canonical name and its missing superiors under `lock_list`. Raises Conflict, Refused."""
     names = [*superiors(name), name]
     created = await run(
         connection,
-        "INSERT INTO mailbox (account_id, id, name, special_use)"
-        " SELECT :account_id, id, name, CASE WHEN name = :name THEN CAST(:use AS text) END"
-        " FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[])) AS t (id, name)"
-        " ON CONFLICT (account_id, name) DO NOTHING RETURNING id, name",
+        _CREATE,
         account_id=account_id,
+        subscribed=subscribed,
         ids=[uuid7() for _ in names],
         names=names,
         name=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate
+from itertools import islice
 from typing import Final
 
 from mail_proto.fold import fold
@@ -21,6 +22,8 @@ NAMED: Final = ("subject", "from", "to", "cc", "bcc")
 _MAX_DATE_OCTETS: Final = 200
 # Ours: of what is sorted by.
 _MAX_KEY: Final = 1_000
+# Ours: addresses of one field that are looked for in it.
+_MAX_BROKEN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,10 @@ def read_fields(header: bytes, text: SearchText) -> Fields:
     first = {name: _first(values.get(name)) for name in (b"from", b"to", b"cc")}
     return Fields(
         subject=_joined(text.values("subject")),
-        from_=_joined(text.values("from")),
-        to=_joined(text.values("to")),
-        cc=_joined(text.values("cc")),
-        bcc=_joined(text.values("bcc")),
+        from_=_addresses(text.values("from"), values.get(b"from")),
+        to=_addresses(text.values("to"), values.get(b"to")),
+        cc=_addresses(text.values("cc"), values.get(b"cc")),
+        bcc=_addresses(text.values("bcc"), values.get(b"bcc")),
         base_subject=fold(base.text)[:_MAX_KEY],
         is_reply=base.is_reply,
         from_mailbox=_mailbox(first[b"from"]),
@@ -72,6 +75,18 @@ def read_fields(header: bytes, text: SearchText) -> Fields:
 
 def _joined(values: list[str]) -> str | None:
     return "\n".join(values) if values else None
+
+
+def _addresses(texts: list[str], value: bytes | None) -> str | None:
+    """What FROM, TO, CC and BCC look at: the field, and addresses as ENVELOPE has them (RFC 9051 §6.4.4) where comments
+    break them up in it.
+    """
+    if not texts or value is None or b"(" not in value:
+        return _joined(texts)
+    found = "\n".join(texts)
+    listed = (decode_octets(a.mailbox + b"@" + a.host) for a in parse_list(value) if a.mailbox and a.host)
+    folded = map(fold, islice(listed, _MAX_BROKEN))
+    return "\n".join([found, *(address for address in folded if address not in found)])
 
 
 def _first(value: bytes | None) -> ListedAddress | None:

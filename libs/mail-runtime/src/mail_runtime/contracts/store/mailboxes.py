@@ -39,10 +39,14 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):
-    """`special_use` as in CREATE … (USE (\\Sent)) (RFC 6154 §3)."""
+    """`special_use` as in CREATE … (USE (\\Sent)) (RFC 6154 §3).
+
+    `subscribed`: from the beginning, or only if its name is (RFC 9051 §6.3.7).
+    """
 
     name: str
     special_use: str | None = None
+    subscribed: bool = True
 
 
 class ChangeMailbox(msgspec.Struct, frozen=True, kw_only=True):
