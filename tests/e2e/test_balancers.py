@@ -12,11 +12,8 @@ import pytest
 import imap.server
 import pop3.server
 import smtp_in.server
-from imap.cache import Contents
-from imap.lists import Lists
 from imap.session import Shared as ImapShared
 from imap.settings import Settings as ImapSettings
-from imap.views import Views
 from imap.watches import Watches
 from mail_runtime.bus import Bus
 from mail_runtime.store_client import StoreClient
@@ -51,9 +48,7 @@ async def replicas(postroom: RunningPostroom) -> AsyncIterator[dict[str, int]]:
         bus = await stack.enter_async_context(Bus(postroom.nats_url, "replicas"))
         ports = await stack.enter_async_context(smtp_in.server.serve(smtp, SmtpShared(smtp, store, Recipients(store))))
         ports |= await stack.enter_async_context(pop3.server.serve(pop, Pop3Shared(pop, store, Locks(store))))
-        contents = Contents(store, im.summary_cache_octets, im.body_cache_octets)
-        watches = Watches(bus)
-        shared = ImapShared(im, store, contents, watches, Views(store, watches), Lists(store, watches))
+        shared = ImapShared.of(im, store, Watches(bus))
         yield ports | await stack.enter_async_context(imap.server.serve(im, shared))
 
 
