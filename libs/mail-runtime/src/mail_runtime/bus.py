@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import msgspec
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -134,6 +134,19 @@ class Bus:
         except (NatsError, OSError) as error:
             log.info("bus_publish_failed", subject=subject, error=repr(error))
 
+    def sound(self, answered: Callable[[], None]) -> None:
+        """Send a PING behind all that was published and subscribed to, and call `answered` when its PONG is here:
+        behind all that the server had in line for us. It is never called when the connection ends before.
+        """
+        client, transport = self._client, self._client._transport
+        if transport is None or not client.is_connected:
+            return
+        if client._pending:  # nats-py itself would write the PING ahead of these
+            transport.writelines(client._pending[:])
+            client._pending, client._pending_data_size = [], 0
+        client._pongs.append(_Sounding(answered))  # type: ignore[arg-type]
+        transport.write(PING_PROTO)
+
     async def subscribe(self, subject: str, deliver: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """Core subscription; kept over reconnections. Raises BusUnavailable: never connected yet."""
         try:
@@ -167,6 +180,16 @@ class Bus:
         if not self.connected:
             raise BusUnavailable("not connected to NATS")
         return self._client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+
+class _Sounding:
+    """Stands among the futures of nats-py that wait for PONGs; a future would tell it a turn of the loop later."""
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self._answered = answered
+
+    def set_result(self, _: bool) -> None:
+        self._answered()
 
 
 __all__ = ["Bus", "BusUnavailable", "Msg"]
