@@ -15,6 +15,7 @@ from mail_proto.proxy_protocol import SIGNATURE
 from mail_runtime.accepting import balancer_networks, is_in
 from mail_runtime.listeners import Client, Door, listening
 from mail_runtime.settings import SettingsError
+from mail_runtime.streams import ClientStream
 from mail_runtime.tls import server_context
 from postroom_cli.launcher.certificate import kept_certificate
 
@@ -29,17 +30,19 @@ LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_even
 class Teller:
     """Says who the client is, and its first line back."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: Client) -> None:
-        self._reader, self._writer, self._client = reader, writer, client
+    def __init__(self, stream: ClientStream, client: Client) -> None:
+        self._stream, self._client = stream, client
 
     def stop(self) -> None:
-        self._writer.close()
+        self._stream.close()
 
     async def run(self, *, is_full: bool) -> None:
-        first = await self._reader.readline()
-        self._writer.write(f"{self._client.address} {self._client.is_secure} ".encode() + first)
-        self._writer.close()
-        await self._writer.wait_closed()
+        first = b""
+        while not first.endswith(b"\n"):
+            first += await self._stream.read()
+        self._stream.write(f"{self._client.address} {self._client.is_secure} ".encode() + first)
+        self._stream.close()
+        await self._stream.wait_closed()
 
 
 @asynccontextmanager

@@ -13,10 +13,10 @@ import structlog
 
 from mail_runtime.accepting import MakeProtocol, Networks, accepting
 from mail_runtime.connections import Connections, Stoppable
+from mail_runtime.streams import ClientStream
 
 log = structlog.get_logger()
 
-READ_LIMIT_OCTETS: Final = 65_536
 # What is under way may finish; the process ends within 10 s of SIGTERM.
 STOP_GRACE_S: Final = 8.0
 
@@ -43,7 +43,7 @@ class StreamConnection(Stoppable, Protocol):
     async def run(self, *, is_full: bool) -> None: ...
 
 
-Connect = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Client], StreamConnection]
+Connect = Callable[[ClientStream, Client], StreamConnection]
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def listening(
 ) -> AsyncIterator[dict[str, int]]:
     """Listen while the block runs; yields the port of each door by name (port 0 takes a free one).
 
-    `connect(reader, writer, client)` makes a connection, in the task that will run it. Connections from `balancers`
+    `connect(stream, client)` makes a connection, in the task that will run it. Connections from `balancers`
     begin with a PROXY header. When the block ends, connections end evenly over `drain_s`.
     """
     connections = Connections(max_connections)
@@ -74,21 +74,21 @@ async def listening(
 
 
 def _protocols(connections: Connections, connect: Connect, *, is_secure: bool) -> MakeProtocol:
-    def make(client: str | None) -> asyncio.StreamReaderProtocol:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def make(client: str | None) -> ClientStream:
+        async def serve(stream: ClientStream) -> None:
             task = asyncio.current_task()
             assert task is not None
             is_full = connections.is_full or connections.stopping
-            connection = connect(reader, writer, Client(client or peer_address(writer), is_secure))
+            connection = connect(stream, Client(client or peer_address(stream), is_secure))
             connections.add(task, connection)
             await connection.run(is_full=is_full)
 
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=READ_LIMIT_OCTETS), handle)
+        return ClientStream(serve)
 
     return make
 
 
-def peer_address(transport: asyncio.BaseTransport | asyncio.StreamWriter) -> str:
+def peer_address(transport: asyncio.BaseTransport | asyncio.StreamWriter | ClientStream) -> str:
     """Address of the other end of this very connection."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if peer else "unknown"

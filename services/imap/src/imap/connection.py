@@ -44,11 +44,10 @@ from mail_runtime.contracts.errors import AuthenticationFailed, StoreError
 from mail_runtime.contracts.store import Principal
 from mail_runtime.listeners import Client
 from mail_runtime.loopback import is_loopback
-from mail_runtime.starttls import upgrade
+from mail_runtime.streams import ClientStream
 
 log = structlog.get_logger()
 
-READ_OCTETS: Final = 65_536
 WRITE_OCTETS: Final = 65_536
 # Copying so much is cheaper than telling the kernel where it lies. TLS makes a record of each piece at least.
 COPIED_OCTETS: Final = 32_768
@@ -68,21 +67,14 @@ class Hangup(Exception):
 class Connection:
     """Lives as long as its task, which runs `run`."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        shared: Shared,
-        tls: ssl.SSLContext | None,
-        client: Client,
-    ) -> None:
-        self._reader, self._writer, self._shared, self._tls = reader, writer, shared, tls
+    def __init__(self, stream: ClientStream, shared: Shared, tls: ssl.SSLContext | None, client: Client) -> None:
+        self._stream, self._shared, self._tls = stream, shared, tls
         self._peer = client.address
         self._out: list[bytes] = []
         self._out_octets = 0
         self._compression: Compression | None = None
         settings = shared.settings
-        self._sasl = offer(writer.get_extra_info("ssl_object"), settings.oauth_issuers)
+        self._sasl = offer(stream.get_extra_info("ssl_object"), settings.oauth_issuers)
         self._protocol = ServerSession(
             Offer(settings.hostname, tls is not None, self._sasl.names, settings.max_message_octets),
             is_secure=client.is_secure,
@@ -141,11 +133,11 @@ class Connection:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 out = b"".join((*self._out, last))
-                self._writer.write(out if self._compression is None else self._compression.compress(out))
-                self._writer.close()
-                await self._writer.wait_closed()
+                self._stream.write(out if self._compression is None else self._compression.compress(out))
+                self._stream.close()
+                await self._stream.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._stream.abort()
 
     # Octets
 
@@ -158,10 +150,11 @@ class Connection:
             raise Hangup(_bye(self._must_end))
         self._waits = True
         try:
-            async with asyncio.timeout(timeout_s):
-                octets = await (
-                    self._read_idling() if self._is_idle or self._session.listens else self._reader.read(READ_OCTETS)
-                )
+            if self._is_idle or self._session.listens:
+                async with asyncio.timeout(timeout_s):
+                    octets = await self._read_idling()
+            else:
+                octets = await self._stream.read(timeout_s)
         finally:
             self._waits = False
         if not octets:
@@ -171,7 +164,7 @@ class Connection:
     async def _read_idling(self) -> bytes:
         """The client's next octets; until they come, news are told as they happen (RFC 2177, RFC 5465)."""
         changed = self._session.watch.changed
-        reading = asyncio.create_task(self._reader.read(READ_OCTETS), name="idle-read")
+        reading = asyncio.create_task(self._stream.read(), name="idle-read")
         try:
             while not reading.done():
                 waiting = asyncio.create_task(changed.wait(), name="idle-changed")
@@ -200,15 +193,14 @@ class Connection:
             return
         out, octets, self._out, self._out_octets = self._out, self._out_octets, [], 0
         if self._compression is not None:
-            self._writer.write(self._compression.compress(b"".join(out)))
-        elif octets <= COPIED_OCTETS or self._writer.get_extra_info("ssl_object") is not None:
-            self._writer.write(b"".join(out))
+            self._stream.write(self._compression.compress(b"".join(out)))
+        elif octets <= COPIED_OCTETS or self._stream.is_secure:
+            self._stream.write(b"".join(out))
         else:
-            self._writer.writelines(out)
-        transport = self._writer.transport
-        if transport.get_write_buffer_size() or transport.is_closing():
+            self._stream.write_all(out)
+        if self._stream.must_wait:
             async with asyncio.timeout(self._shared.settings.send_timeout_s):
-                await self._writer.drain()
+                await self._stream.drain()
 
     # Steps
 
@@ -267,8 +259,8 @@ class Connection:
         assert self._tls is not None, "checked by the session"
         await self._send(octets)
         await self._flush()
-        await upgrade(self._reader, self._writer, self._tls)
-        tls = self._writer.get_extra_info("ssl_object")
+        await self._stream.start_tls(self._tls)
+        tls = self._stream.get_extra_info("ssl_object")
         self._sasl = offer(tls, self._shared.settings.oauth_issuers)
         self._protocol.secured(self._sasl.names)
 

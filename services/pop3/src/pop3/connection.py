@@ -25,7 +25,7 @@ from mail_proto.pop3.steps import Authenticate, Bye, LogIn, Reply, SaslResponse,
 from mail_runtime.contracts.errors import StoreError
 from mail_runtime.listeners import Client
 from mail_runtime.loopback import is_loopback
-from mail_runtime.starttls import upgrade
+from mail_runtime.streams import ClientStream
 from pop3.login import Logins
 from pop3.maildrop import OpenedMaildrop
 from pop3.metrics import CONNECTIONS, RETRIEVED, STEPS
@@ -33,7 +33,6 @@ from pop3.shared import Shared
 
 log = structlog.get_logger()
 
-READ_OCTETS: Final = 4096
 WRITE_OCTETS: Final = 65_536
 CLOSE_TIMEOUT_S: Final = 5.0
 REMOVED_NOTHING: Final = "nothing was removed"
@@ -50,19 +49,12 @@ class Hangup(Exception):
 class Connection:
     """Lives as long as its task, which runs `run`."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        shared: Shared,
-        tls: ssl.SSLContext | None,
-        client: Client,
-    ) -> None:
-        self._reader, self._writer, self._settings, self._tls = reader, writer, shared.settings, tls
+    def __init__(self, stream: ClientStream, shared: Shared, tls: ssl.SSLContext | None, client: Client) -> None:
+        self._stream, self._settings, self._tls = stream, shared.settings, tls
         self._peer = client.address
         settings = shared.settings
         self._logins = Logins(shared, self._peer, self._end)
-        self._sasl = self._logins.offer(writer.get_extra_info("ssl_object"))
+        self._sasl = self._logins.offer(stream.get_extra_info("ssl_object"))
         self._session = ServerSession(
             Offer(settings.hostname, tls is not None, self._sasl.names, settings.login_delay_s),
             is_secure=client.is_secure,
@@ -133,11 +125,11 @@ class Connection:
     async def _close(self, last: bytes) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                self._writer.write(bytes(self._replies) + last)
-                self._writer.close()
-                await self._writer.wait_closed()
+                self._stream.write(bytes(self._replies) + last)
+                self._stream.close()
+                await self._stream.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._stream.abort()
 
     # Octets
 
@@ -149,8 +141,7 @@ class Connection:
             raise Hangup(self._ending())
         self._waits = True
         try:
-            async with asyncio.timeout(timeout_s):
-                octets = await self._reader.read(READ_OCTETS)
+            octets = await self._stream.read(timeout_s)
         finally:
             self._waits = False
         if not octets:
@@ -160,13 +151,11 @@ class Connection:
     async def _flush(self) -> None:
         """Raises TimeoutError: the client doesn't read."""
         if self._replies:
-            self._writer.write(bytes(self._replies))
+            self._stream.write(bytes(self._replies))
             self._replies.clear()
-            await self._drain()
-
-    async def _drain(self) -> None:
-        async with asyncio.timeout(self._settings.idle_timeout_s):
-            await self._writer.drain()
+            if self._stream.must_wait:
+                async with asyncio.timeout(self._settings.idle_timeout_s):
+                    await self._stream.drain()
 
     # Steps
 
@@ -208,10 +197,10 @@ class Connection:
 
     async def _start_tls(self, octets: bytes) -> None:
         assert self._tls is not None, "checked by the session"
-        self._writer.write(bytes(self._replies) + octets)
-        self._replies.clear()
-        await upgrade(self._reader, self._writer, self._tls)
-        self._sasl = self._logins.offer(self._writer.get_extra_info("ssl_object"))
+        self._replies += octets
+        await self._flush()
+        await self._stream.start_tls(self._tls)
+        self._sasl = self._logins.offer(self._stream.get_extra_info("ssl_object"))
         self._session.secured(self._sasl.names)
 
     async def _log_in(self, step: LogIn | Authenticate | SaslResponse) -> None:

@@ -24,7 +24,7 @@ async def serve(settings: Settings, shared: Shared) -> AsyncIterator[dict[str, i
         settings.bind,
         doors,
         settings.max_connections,
-        lambda reader, writer, client: Connection(reader, writer, shared, tls, client),
+        lambda stream, client: Connection(stream, shared, tls, client),
         balancer_networks(settings.proxy_protocol_from),
         settings.drain_s,
     )
