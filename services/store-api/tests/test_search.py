@@ -31,6 +31,7 @@ from store_api.blobs.writing import Body, write
 from store_api.db.engine import Database, run
 from store_api.db.ids import uuid7
 from store_api.search import coverage, parsing
+from store_api.search.compounds import SEPARATORS
 from store_api.search.few import find_among_few
 from store_api.search.indexing import index_blobs
 from store_api.search.ranking import ranked
@@ -225,6 +226,16 @@ FOUND = [
     (wire.InHeader("x-note", "_sure"), [3]),
     (wire.InHeader("content-type", "png"), []),
     (wire.InHeader("Subject: plain", ""), []),
+    (text("bob@example.test"), [1]),
+    (text("@example.te"), [1, 2, 3, 7]),
+    (body("@example"), []),
+    (text("example.test"), [1, 2, 3, 7]),
+    (text("LOVELACE <ada@"), [1, 2, 3, 7]),
+    (text("l.example"), [1]),
+    (text("l.exampl>"), []),
+    (text("dkim-sig"), []),
+    (text("-type"), [1, 2, 3, 4, 6, 7]),
+    (text("transfer-encoding"), [5]),
     (text("nothing has this"), []),
     (text("\0"), []),
     (text(""), [1, 2, 3, 4, 5, 6, 7]),
@@ -392,6 +403,15 @@ def phrases(draw: st.DrawFn) -> str:
 
 
 @st.composite
+def addresses(draw: st.DrawFn) -> str:
+    """What stands around a separator of some message, as in addresses and their domains."""
+    looked = draw(st.sampled_from([one for one in LOOKED if set(one.body) & set(SEPARATORS)]))
+    at = draw(st.sampled_from([place for place, char in enumerate(looked.body) if char in SEPARATORS]))
+    piece = looked.body[max(0, at - draw(st.integers(0, 8))) : at + 1 + draw(st.integers(1, 12))]
+    return fold(piece).lstrip("".join(chr(n) for n in range(0x300, 0x370))) or "a"
+
+
+@st.composite
 def in_header(draw: st.DrawFn) -> wire.InHeader:
     looked = draw(st.sampled_from([one for one in LOOKED if one.header]))
     name, value = draw(st.sampled_from(looked.header))
@@ -402,6 +422,7 @@ def in_header(draw: st.DrawFn) -> wire.InHeader:
 LEAVES = st.one_of(
     st.builds(body, needles()),
     st.builds(body, phrases()),
+    st.builds(body, addresses()),
     in_header(),
     st.just(wire.HasFlag("\\Flagged")),
     st.builds(wire.Size, st.integers(0, 20_000)),
@@ -426,7 +447,8 @@ async def test_random_programs(shelf: Shelf, other_shelf: Shelf) -> None:
     await shelf.index()
     half = [(other_shelf.account_id, kept.blob_id) for kept in other_shelf.kept[::2]]
     assert await index_blobs(other_shelf.database, other_shelf.blobs, half) == len(half)
-    await forget_marks(other_shelf, [kept.blob_id for kept in other_shelf.kept[::4]])
+    await forget(other_shelf, [kept.blob_id for kept in other_shelf.kept[::4]], marks=False)
+    await forget(other_shelf, [kept.blob_id for kept in other_shelf.kept[::8]], marks=True)
     loop = asyncio.get_running_loop()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -440,22 +462,26 @@ async def test_random_programs(shelf: Shelf, other_shelf: Shelf) -> None:
     await asyncio.to_thread(check)
 
 
-async def forget_marks(shelf: Shelf, blob_ids: Sequence[UUID]) -> None:
-    """As if these had been indexed by code that knew no marks."""
+async def forget(shelf: Shelf, blob_ids: Sequence[UUID], *, marks: bool) -> None:
+    """As if these had been indexed by code that knew no compounds; `marks`: nor marks."""
     async with shelf.database.transaction() as connection:
         await run(
             connection,
-            "UPDATE message_text SET marks = NULL WHERE account_id = :id AND blob_id = ANY (CAST(:blobs AS uuid[]))",
+            f"""UPDATE message_text SET version = 1 {", marks = NULL" if marks else ""}, words = (
+                    SELECT coalesce(array_agg(id), '{{}}') FROM unnest(words) AS id
+                    WHERE abs(id) NOT IN (SELECT w.id FROM search_word w WHERE w.word ~ '[@.''-]'))
+                WHERE account_id = :id AND blob_id = ANY (CAST(:blobs AS uuid[])) AND words IS NOT NULL""",
             id=shelf.account_id,
             blobs=list(blob_ids),
         )
 
 
-async def test_what_old_code_indexed_is_found_and_made_anew(shelf: Shelf) -> None:
+@pytest.mark.parametrize("marks", [True, False])
+async def test_what_old_code_indexed_is_found_and_made_anew(shelf: Shelf, marks: bool) -> None:
     await shelf.add(*LETTERS)
     assert await shelf.index() == len(LETTERS)
     assert await shelf.index() == 0
-    await forget_marks(shelf, [kept.blob_id for kept in shelf.kept[:3]])
+    await forget(shelf, [kept.blob_id for kept in shelf.kept[:3]], marks=marks)
     for key, uids in FOUND:
         assert await shelf.find(key) == uids, key
     assert await shelf.index() == 3

@@ -174,7 +174,7 @@ class Compiler:
             return "TRUE"
         if "\0" in text:
             return "FALSE"  # neither do texts have them
-        wanted = needle(text)
+        wanted = needle(text, among_compounds=True)
         if wanted.pair is None:
             return contents.in_text(wanted, header_too=header_too)
         self.uses_fields = True

@@ -33,6 +33,8 @@ _ALL: Final = "t.account_id = :account_id"
 _UNWORDED: Final = "t.account_id = :account_id AND t.words IS NULL"
 _UNMARKED: Final = "t.account_id = :account_id AND t.marks IS NULL"
 _OLD: Final = (_UNWORDED, _UNMARKED)
+# Indexed by code that knew no compounds: the same.
+_UNJOINED: Final = "t.account_id = :account_id AND t.version < 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Reading:
 
 
 def clues_of_text(text: str) -> Sequence[Clue]:
-    return needle(text).clues if text else ()
+    return needle(text, among_compounds=True).clues if text else ()
 
 
 def clues_of_header(name: str, text: str) -> Sequence[Clue]:
@@ -55,7 +57,7 @@ def clues_of_header(name: str, text: str) -> Sequence[Clue]:
     if name in OPAQUE_FIELDS:
         return ()
     named = () if name in marks.FIELDS else (c for c in needle(f"\n{name}:").clues if c.place == "whole")
-    return (*named, *clues_of_text(text))
+    return (*named, *(needle(text).clues if text else ()))
 
 
 class Contents:
@@ -75,6 +77,8 @@ class Contents:
         if places.decide:
             return f"({_listed(self._having((), places, signs))} OR {self._read(_OLD, found)})"
         if wanted.is_exact and (having := self._having(wanted.clues, places, signs)):
+            if wanted.clues[0].is_compound:
+                return f"({_listed(having)} OR {self._read((_UNWORDED, _UNJOINED), found)})"
             return f"({_listed(having)} OR {_listed(f'{_UNWORDED} AND {found}')})"
         # Only the half of a message is read that has all of it.
         halves = [(1, in_body), (-1, in_header)][: len(signs)]

@@ -21,6 +21,7 @@ from mail_runtime.contracts.events import EVENTS_STREAM, CloudEvent, event_subje
 from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.search.indexing import Wanted, index_blobs
+from store_api.search.parsing import VERSION
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ RETRY_S: Final = 2.0
 # Ours: a message that can't be indexed so often is left to the walk.
 MAX_DELIVERIES: Final = 5
 # The walk looks at so many messages, and rests; between two walks it rests longer. Its first one begins at once:
-# messages of a time before the index, or before it had marks, or of a store without NATS.
+# messages of a time before the index, or before it knew all that it keeps now, or of a store without NATS.
 WALK_MESSAGES: Final = 1_000
 WALK_PAUSE_S: Final = 0.5
 WALKS_PAUSE_S: Final = 60.0
@@ -42,7 +43,7 @@ WALKS_PAUSE_S: Final = 60.0
 _WALK: Final = """
 SELECT account_id, blob_id,
        EXISTS (SELECT 1 FROM message_text t WHERE t.account_id = m.account_id AND t.blob_id = m.blob_id
-                                              AND t.marks IS NOT NULL) AS is_indexed
+                                              AND t.version >= :version) AS is_indexed
 FROM message m WHERE (blob_id, account_id) > (:blob_id, :account_id) ORDER BY blob_id, account_id LIMIT :limit
 """
 
@@ -131,7 +132,9 @@ class Indexer:
 
     async def _look(self, account_id: UUID, blob_id: UUID) -> list[Any]:
         async with self._database.transaction() as connection:
-            rows = await run(connection, _WALK, account_id=account_id, blob_id=blob_id, limit=WALK_MESSAGES)
+            rows = await run(
+                connection, _WALK, account_id=account_id, blob_id=blob_id, limit=WALK_MESSAGES, version=VERSION
+            )
             return list(rows.all())
 
 

@@ -18,7 +18,7 @@ from store_api.blobs.blobs import Blobs
 from store_api.db.engine import Database, run
 from store_api.search.fields import Fields
 from store_api.search.marks import marks
-from store_api.search.parsing import Indexed, index
+from store_api.search.parsing import VERSION, Indexed, index
 from store_api.search.vocabulary import add_words
 
 # Texts of one transaction, in octets of their messages: bounds memory.
@@ -39,20 +39,20 @@ SELECT w.account_id, w.blob_id,
 FROM wanted w JOIN blob b ON b.id = w.blob_id
 WHERE EXISTS (SELECT 1 FROM message m WHERE m.account_id = w.account_id AND m.blob_id = w.blob_id)
   AND NOT EXISTS (SELECT 1 FROM message_text t
-                  WHERE t.account_id = w.account_id AND t.blob_id = w.blob_id AND t.marks IS NOT NULL)
+                  WHERE t.account_id = w.account_id AND t.blob_id = w.blob_id AND t.version >= :version)
 ORDER BY w.blob_id, w.account_id
 FOR NO KEY UPDATE OF b SKIP LOCKED
 """
 
-# What was indexed by code that knew no marks. Others see it until the transaction ends.
+# What was indexed by code that knew less. Others see it until the transaction ends.
 _REMOVE_OLD: Final = """
 DELETE FROM message_text t USING unnest(CAST(:accounts AS uuid[]), CAST(:blobs AS uuid[])) AS o (account_id, blob_id)
 WHERE t.account_id = o.account_id AND t.blob_id = o.blob_id
 """
 
 _INSERT_TEXT: Final = """
-INSERT INTO message_text (account_id, blob_id, header, parts, opaque, body, words, marks)
-VALUES (:account_id, :blob_id, :header, :parts, :opaque, :body, :words, :marks)
+INSERT INTO message_text (account_id, blob_id, header, parts, opaque, body, words, marks, version)
+VALUES (:account_id, :blob_id, :header, :parts, :opaque, :body, :words, :marks, :version)
 """
 
 _INSERT_FIELDS: Final = """
@@ -82,7 +82,8 @@ async def index_blobs(database: Database, blobs: Blobs, wanted: Iterable[Wanted]
 
 async def _index(database: Database, blobs: Blobs, pairs: Sequence[Wanted]) -> int:
     async with database.transaction() as connection:
-        taken = (await run(connection, _TAKE, accounts=[a for a, _ in pairs], blobs=[b for _, b in pairs])).all()
+        accounts, blob_ids = [account for account, _ in pairs], [blob for _, blob in pairs]
+        taken = (await run(connection, _TAKE, accounts=accounts, blobs=blob_ids, version=VERSION)).all()
         if old := [row for row in taken if row.is_old]:
             accounts, blob_ids = [row.account_id for row in old], [row.blob_id for row in old]
             await run(connection, _REMOVE_OLD, accounts=accounts, blobs=blob_ids)
@@ -134,6 +135,7 @@ def _text_row(account_id: UUID, blob_id: UUID, indexed: Indexed, ids: dict[str, 
         "body": indexed.text.body,
         "words": words,
         "marks": own,
+        "version": VERSION,
     }
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from mail_proto.message.search_text import SearchText, search_text
 from mail_proto.message.structure import scan
 from store_api.search.fields import Fields, read_fields
 from store_api.search.junctions import MAX_JUNCTIONS, junctions
 from store_api.search.marks import FieldWord, field_words
-from store_api.search.words import MAX_WORDS, pairs, words
+from store_api.search.words import MAX_WORDS, pairs, words_and_compounds
+
+# What is kept in the index of each message: 1: words and marks, if any; 2: and compounds.
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What the index keeps of a message. `words` None: there are too many; then there are no marks either."""
+    """What the index keeps of a message. Words are with compounds; None: too many, and there are no marks either."""
 
     text: SearchText
     fields: Fields
@@ -38,7 +42,7 @@ def index(octets: bytes) -> Indexed:
     """Never raises. Takes three times as long as `parse`."""
     text, fields = parse(octets)
     header = f"{text.header}\n{text.parts}"
-    header_words, body_words = words(header), words(text.body)
+    header_words, body_words = words_and_compounds(header), words_and_compounds(text.body)
     header_junctions, body_junctions = junctions(header), junctions(text.body)
     has_many = (
         len(header_words) + len(body_words) > MAX_WORDS or len(header_junctions) + len(body_junctions) > MAX_JUNCTIONS

@@ -1,4 +1,4 @@
-"""The words of an account's messages, and which of them a clue is about."""
+"""The words and compounds of an account's messages, and which of them a clue is about."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from store_api.search.words import Clue
 # Ours: a clue about more words says too little to be worth their lists.
 MAX_WORDS_OF_CLUE: Final = 20_000
 
-# Characters of words are letters, digits and marks: none means anything to LIKE. Of `start` the collation "C" makes a
-# range of the primary key.
+# Characters of words and compounds are letters, digits, marks and @.'-: none means anything to LIKE. Of `start` the
+# collation "C" makes a range of the primary key.
 _FIND: Final = {
     "whole": "word = :text",
     "start": "word >= :text AND word < :text || chr(1114111)",
     "end": "word LIKE '%' || :text",
     "part": "word LIKE '%' || :text || '%'",
 }
+# What has a word in a compound has it by itself, too.
+_ALONE: Final = "AND word !~ '[@.''-]'"
 
 
 async def find_words(
@@ -30,9 +32,10 @@ async def find_words(
     """The ids of the words that fit each clue, the oldest (most frequent) first; None: too many."""
     found: dict[Clue, list[int] | None] = {}
     for clue in dict.fromkeys(clues):
+        alone = "" if clue.is_compound else _ALONE
         rows = await run(
             connection,
-            f"SELECT id FROM search_word WHERE account_id = :account_id AND {_FIND[clue.place]} LIMIT :limit",
+            f"SELECT id FROM search_word WHERE account_id = :account_id AND {_FIND[clue.place]} {alone} LIMIT :limit",
             account_id=account_id,
             text=clue.text,
             limit=MAX_WORDS_OF_CLUE + 1,

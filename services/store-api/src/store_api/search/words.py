@@ -20,6 +20,8 @@ from functools import cache
 from typing import Final, Literal
 from unicodedata import category
 
+from store_api.search.compounds import SEPARATORS, compounds, is_compound
+
 # Longer words are kept as overlapping pieces, in one of which every part of HALF characters lies.
 MAX_WORD: Final = 64
 HALF: Final = MAX_WORD // 2
@@ -48,6 +50,10 @@ class Clue:
 
     text: str
     place: Literal["whole", "start", "end", "part"]
+
+    @property
+    def is_compound(self) -> bool:
+        return not SEPARATORS.isdisjoint(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +84,17 @@ def words(text: str) -> set[str]:
     return _ascii_words("\n".join(line for line in lines if line.isascii())).union(*map(_other_words, others))
 
 
+def words_and_compounds(text: str) -> set[str]:
+    """The same, and the compounds of the text, long ones in pieces."""
+    return words(text) | _with_pieces(compounds(text))
+
+
 def _ascii_words(text: str) -> set[str]:
     """The same in a fifth of the time, where letters are those of ASCII."""
-    found = set(_ascii_runs(text))
+    return _with_pieces(set(_ascii_runs(text)))
+
+
+def _with_pieces(found: set[str]) -> set[str]:
     for run in [run for run in found if len(run) > MAX_WORD]:
         found.remove(run)
         found.update(_pieces(run))
@@ -108,8 +122,11 @@ def _neighbours(run: str) -> Iterator[str]:
     return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
 
 
-def needle(text: str) -> Needle:
-    """How to find a folded, non-empty text."""
+def needle(text: str, *, among_compounds: bool = False) -> Needle:
+    """How to find a folded, non-empty text; `among_compounds`: where these are known beside the words."""
+    if among_compounds and len(text) <= HALF and is_compound(text):
+        # A compound begins at an @.
+        return Needle(text, (Clue(text, "start" if text.startswith("@") else "part"),), is_exact=True)
     if len(text) <= 2 and all(char in _LETTERS for char in text):
         return Needle(text, (), is_exact=True, pair=_bit(text))
     clues: list[Clue] = []
