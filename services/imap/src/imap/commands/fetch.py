@@ -54,7 +54,7 @@ class _Batch:
 
 
 async def fetch(session: Session, command: Fetch) -> Done:
-    """Raises Refused: a message was expunged meanwhile (RFC 2180 §4.1.2); the others were sent."""
+    """A message that was expunged meanwhile is left out, and that is told (RFC 5530 §3): NO would alarm users."""
     selected = session.selected
     assert selected is not None, "checked by states.check_allowed"
     uids = selected.view.select(command.messages, by_uid=command.by_uid)
@@ -71,7 +71,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
         work = _Fetching(session, selected, command.plan)
         await _send(session, work, [selected.view.message(uid) for uid in uids])
         if work.missed:
-            raise Refused("some of the messages are gone", "EXPUNGEISSUED")
+            return Done("fetched; some of the messages are gone", "EXPUNGEISSUED")
     return _DONE
 
 
