@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,13 @@ def test_which_needles_lie_in_compounds() -> None:
         "",
     ]
     assert [text for text in inside + outside if is_compound(text)] == inside
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "a@", "a-b@", "@", "@a", ".", "a.-"])
+def test_hostile_texts_take_no_longer(piece: str) -> None:
+    """Each would take minutes if letters were looked at again and again."""
+    text = piece * 300_000
+    assert compounds(f"{text}@") | compounds(f"-{text}") | compounds(f"x@y {text}") >= {"@y"}
 
 
 def test_compounds_of_a_text() -> None:

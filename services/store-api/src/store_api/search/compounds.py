@@ -19,8 +19,9 @@ SEPARATORS: Final = frozenset("@.'-")
 # Ours: some megabytes.
 MAX_KNOWN: Final = 50_000
 
-_JOINED: Final = r"(?:[.'-][a-z]+)"
-_COMPOUND: Final = re.compile(rf"@[a-z]+{_JOINED}*|[a-z]+{_JOINED}+")
+_JOINED: Final = r"(?:[.'-][a-z]++)"
+# Each letter is looked at once: no run is tried from within, none given back.
+_COMPOUND: Final = re.compile(rf"@[a-z]++{_JOINED}*+|(?<![a-z])[a-z]++{_JOINED}++")
 _LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz"
 _ALONE: Final = bytes(octet if octet in _LETTERS or chr(octet) in SEPARATORS else ord(" ") for octet in range(256))
 
