@@ -93,11 +93,12 @@ def test_a_client_that_does_not_read_is_waited_for(loop: Loop) -> None:
     async def serve(stream: ClientStream) -> None:
         stream.write(sent)
         assert stream.must_wait
-        waiting = asyncio.create_task(stream.drain())
+        waiting = [asyncio.create_task(stream.drain()) for _ in range(3)]
         await asyncio.sleep(0)
-        assert not waiting.done()
+        assert not any(task.done() for task in waiting)
+        waiting[1].cancel()
         is_stuck.set()
-        await waiting
+        assert await asyncio.gather(waiting[0], waiting[2]) == [None, None]
         await ended(stream)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -36,6 +36,8 @@ CONNECTIONS: Final = 100
 FLAGS_GATHER_S: Final = 0.005
 # Larger bodies are written piece by piece, so that other connections get their turn.
 WHOLE_OCTETS: Final = 256 * 1024
+# A larger answer isn't put together from its pieces, which would be beside it.
+LARGE_OCTETS: Final = 1024 * 1024
 # An older store takes messages and changes of flags one by one; during an upgrade both kinds answer.
 ALONE_S: Final = 60.0
 
@@ -93,7 +95,7 @@ class StoreClient:
             async with self._http.request(
                 method, self._url + path, data=data, headers=headers, timeout=timeout
             ) as response:
-                answer = await response.read()
+                answer = await _read(response)
                 if response.status < 300:
                     return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -464,3 +466,12 @@ class StoreClient:
 def _error(status: int, text: str) -> StoreError | None:
     """What the answer to one of several raises to who asked."""
     return None if status < 300 else ERROR_OF.get(status, Unavailable)(text)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or 0) <= LARGE_OCTETS:
+        return await response.read()
+    whole = io.BytesIO()  # gives what it holds uncopied
+    async for piece in response.content.iter_any():
+        whole.write(piece)
+    return whole.getvalue()

@@ -22,7 +22,7 @@ _NEVER: Final = float("inf")
 class ClientStream(asyncio.Protocol):
     """`serve` runs in a task of its own from the moment the connection is there, which ends with it at the latest.
 
-    Only that task writes, and one task at a time reads.
+    One task at a time reads; any may write and wait.
     """
 
     __slots__ = (
@@ -138,11 +138,11 @@ class ClientStream(asyncio.Protocol):
             await asyncio.sleep(0)  # what made it close may be on its way
             raise self._error or ConnectionResetError("the client is gone")
         if self._must_wait:
-            self._writer = self._loop.create_future()
-            try:
-                await self._writer
-            finally:
-                self._writer = None
+            if self._writer is None:
+                self._writer = self._loop.create_future()
+            await asyncio.shield(self._writer)
+            if self._closed.done():
+                raise self._error or ConnectionResetError("the client is gone")
 
     # Beginning and end
 
@@ -217,7 +217,8 @@ class ClientStream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._must_wait = False
-        self._wake(self._writer)
+        writer, self._writer = self._writer, None
+        self._wake(writer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost(exc)
@@ -230,8 +231,8 @@ class ClientStream(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._wake(self._reader)
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_exception(error or ConnectionResetError("the client is gone"))
+        writer, self._writer = self._writer, None
+        self._wake(writer)
         self._closed.set_result(None)
 
     @staticmethod

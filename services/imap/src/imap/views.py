@@ -17,7 +17,7 @@ from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import NotFound, NotPermitted
 from mail_runtime.contracts.store import Columns, FlagsStored, Mailbox, StoreFlags
-from mail_runtime.contracts.store.columns import Table
+from mail_runtime.contracts.store.columns import flag_column, word_column
 from mail_runtime.contracts.store.uids import joined
 from mail_runtime.store_client import StoreClient
 
@@ -113,17 +113,15 @@ class SharedMailbox:
 
 
 def _rows(columns: Columns) -> Rows:
-    table = Table.of(columns)
-    highs, lows = table.blob_halves
-    # Arrays of the kind that is kept: no number becomes an object.
+    # Arrays of the kind that is kept: no number becomes an object, and those of a whole mailbox are kept as they are.
     return Rows(
-        array("I", table.uids),
-        array("Q", table.modseqs.tobytes()),
-        array("q", table.internal_dates.tobytes()),
-        array("Q", table.octets.tobytes()),
-        array("Q", highs.tobytes()),
-        array("Q", lows.tobytes()),
-        table.flags,
+        array("I", word_column(columns, 0)),
+        word_column(columns, 1),
+        word_column(columns, 2, is_signed=True),
+        word_column(columns, 3),
+        word_column(columns, 4),
+        word_column(columns, 5),
+        flag_column(columns),
         columns.flag_sets,
     )
 

@@ -28,7 +28,8 @@ MAX_UNUSED_SETS: Final = 1_000
 class Rows(NamedTuple):
     """Messages as columns of the same length, ascending by uid. `flags`: of each its place in `flag_sets`.
 
-    Arrays of the kinds that `MailboxColumns` has are taken in without a look at each number.
+    Arrays of the kinds that `MailboxColumns` has are taken in without a look at each number, those of a new one as they
+    are: they are its own from then on.
     """
 
     uids: Sequence[int]
@@ -205,14 +206,15 @@ class MailboxColumns:
 
     def _append(self, rows: Rows) -> None:
         numbers = self._known(rows.flag_sets)
-        self.uids.extend(rows.uids)
-        self._modseqs.extend(rows.modseqs)
-        self._dates.extend(rows.internal_dates)
-        self._octets.extend(rows.octets)
-        self._highs.extend(rows.blob_highs)
-        self._lows.extend(rows.blob_lows)
+        self.uids = _extended(self.uids, rows.uids)
+        self._modseqs = _extended(self._modseqs, rows.modseqs)
+        self._dates = _extended(self._dates, rows.internal_dates)
+        self._octets = _extended(self._octets, rows.octets)
+        self._highs = _extended(self._highs, rows.blob_highs)
+        self._lows = _extended(self._lows, rows.blob_lows)
         is_as_here = numbers == list(range(len(numbers)))  # as a rule, of a whole mailbox
-        self._flags.extend(rows.flags if is_as_here else [numbers[number] for number in rows.flags])
+        flags = rows.flags if is_as_here else [numbers[number] for number in rows.flags]
+        self._flags = _extended(self._flags, flags)
 
     def _known(self, flag_sets: Sequence[Sequence[str]]) -> list[int]:
         """Our numbers of these sets; the same flags in another order are the same set."""
@@ -260,3 +262,11 @@ class MailboxColumns:
         for column in columns:
             column[:] = array(column.typecode, compress(column, kept))
         return gone
+
+
+def _extended(column: array[int], more: Sequence[int]) -> array[int]:
+    """In place, so that views that have it see it too; one that is empty may become the other."""
+    if not column and isinstance(more, array) and more.typecode == column.typecode:
+        return more
+    column.extend(more)
+    return column

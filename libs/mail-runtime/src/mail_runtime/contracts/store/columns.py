@@ -60,6 +60,20 @@ def _native(kind: str, octets: bytes) -> memoryview:
     return memoryview(words)
 
 
+def word_column(columns: Columns, place: int, *, is_signed: bool = False) -> array[int]:
+    """One of the words of each message, from 0: no other is in memory a second time."""
+    words = array("q" if is_signed else "Q")
+    words.frombytes(memoryview(columns.words).cast("Q")[place::WORDS].tobytes())
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words
+
+
+def flag_column(columns: Columns) -> array[int]:
+    """Of each message its place in `flag_sets`."""
+    return array("I", _native("I", columns.flags).tobytes())
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The columns of a `Columns` as sequences of numbers, which take no memory of their own.
