@@ -228,6 +228,10 @@ FOUND = [
     (wire.InHeader("Subject: plain", ""), []),
     (text("bob@example.test"), [1]),
     (text("@example.te"), [1, 2, 3, 7]),
+    (text("a@example.test"), [1, 2, 3, 7]),
+    (body("bob@example.test"), []),
+    (text("ob@example.tes.t"), []),
+    (text("carol@e"), [2]),
     (body("@example"), []),
     (text("example.test"), [1, 2, 3, 7]),
     (text("LOVELACE <ada@"), [1, 2, 3, 7]),
@@ -248,6 +252,17 @@ async def test_what_is_found(shelf: Shelf, is_indexed: bool) -> None:
     await shelf.add(*LETTERS)
     if is_indexed:
         assert await shelf.index() == len(LETTERS)
+    for key, uids in FOUND:
+        assert await shelf.find(key) == uids, key
+
+
+@pytest.mark.parametrize(
+    "limit", ["store_api.search.contents.MAX_ADDRESSES", "store_api.search.vocabulary.MAX_WORDS_OF_CLUE"]
+)
+async def test_what_fits_too_many_words_is_read(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(limit, 0)
+    await shelf.add(*LETTERS)
+    await shelf.index()
     for key, uids in FOUND:
         assert await shelf.find(key) == uids, key
 
@@ -463,11 +478,17 @@ async def test_random_programs(shelf: Shelf, other_shelf: Shelf) -> None:
 
 
 async def forget(shelf: Shelf, blob_ids: Sequence[UUID], *, marks: bool) -> None:
-    """As if these had been indexed by code that knew no compounds; `marks`: nor marks."""
+    """As if these had been indexed by code that knew no compounds and addresses; `marks`: nor marks."""
+    kept = (
+        "NULL"
+        if marks
+        else f"""(
+        SELECT coalesce(array_agg(mark), '{{}}') FROM unnest(marks) AS mark WHERE abs(mark) & {3 << 61} <> {3 << 61})"""
+    )
     async with shelf.database.transaction() as connection:
         await run(
             connection,
-            f"""UPDATE message_text SET version = 1 {", marks = NULL" if marks else ""}, words = (
+            f"""UPDATE message_text SET version = 1, marks = {kept}, words = (
                     SELECT coalesce(array_agg(id), '{{}}') FROM unnest(words) AS id
                     WHERE abs(id) NOT IN (SELECT w.id FROM search_word w WHERE w.word ~ '[@.''-]'))
                 WHERE account_id = :id AND blob_id = ANY (CAST(:blobs AS uuid[])) AND words IS NOT NULL""",

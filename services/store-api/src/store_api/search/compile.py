@@ -18,18 +18,23 @@ from store_api.mailboxes.flag_names import SYSTEM_FLAGS
 from store_api.search.contents import Contents, Reading, clues_of_header, clues_of_text
 from store_api.search.fields import NAMED
 from store_api.search.texts import Bind, Texts
-from store_api.search.words import Clue, needle
+from store_api.search.words import Clue, joined_clues, needle
 
 UNKNOWN: Final = "CAST(NULL AS boolean)"
 _BIGINT: Final = 1 << 62
 
 
-def clues_of(key: wire.SearchKey) -> Iterator[Clue]:
-    """What `find_words` must look up before the key can be compiled."""
+def is_joined(key: wire.SearchKey) -> bool:
+    """Whether compounds or addresses decide about anything in it."""
+    return any(isinstance(inner, wire.InText) and joined_clues(fold(inner.text)) for inner, _ in wire.walk(key))
+
+
+def clues_of(key: wire.SearchKey, *, by_old: bool) -> Iterator[Clue]:
+    """What `find_words` must look up before the key can be compiled; `by_old`: see `Contents`."""
     for inner, _ in wire.walk(key):
         match inner:
             case wire.InText(text):
-                yield from clues_of_text(fold(text))
+                yield from clues_of_text(fold(text), by_old=by_old)
             case wire.InHeader(name, text) if fold(name) not in NAMED:
                 yield from clues_of_header(fold(name), fold(text))
 
@@ -174,7 +179,7 @@ class Compiler:
             return "TRUE"
         if "\0" in text:
             return "FALSE"  # neither do texts have them
-        wanted = needle(text, among_compounds=True)
+        wanted = needle(text)
         if wanted.pair is None:
             return contents.in_text(wanted, header_too=header_too)
         self.uses_fields = True

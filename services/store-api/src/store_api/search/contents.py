@@ -15,14 +15,18 @@ from uuid import UUID
 from mail_proto.message.search_text import OPAQUE_FIELDS
 from store_api.search import marks
 from store_api.search.junctions import Places, places_of
+from store_api.search.parsing import VERSION
 from store_api.search.texts import Bind, in_field, in_halves
-from store_api.search.words import Clue, Needle, needle
+from store_api.search.words import Clue, Needle, joined_clues, needle
 
 # An index scan for the numbers of one list takes time in proportion to numbers × hits: short lists, joined by OR. For
 # the 387 words with "ing" in 100,000 messages 80 ms of CPU by 8, 190 by 64, 440 at once.
 NUMBERS_OF_SCAN: Final = 8
 # Of several lists, all in one scan: finding what has a number of a longer one takes longer than reading more texts.
 FEW_NUMBERS: Final = 64
+
+# Of halves that many words have: as many as are looked for among marks.
+MAX_ADDRESSES: Final = 4_096
 
 Ids = Mapping[Clue, list[int] | None]
 
@@ -33,8 +37,8 @@ _ALL: Final = "t.account_id = :account_id"
 _UNWORDED: Final = "t.account_id = :account_id AND t.words IS NULL"
 _UNMARKED: Final = "t.account_id = :account_id AND t.marks IS NULL"
 _OLD: Final = (_UNWORDED, _UNMARKED)
-# Indexed by code that knew no compounds: the same.
-_UNJOINED: Final = "t.account_id = :account_id AND t.version < 2"
+# Indexed by code that knew less of compounds and addresses: the same.
+_UNJOINED: Final = f"t.account_id = :account_id AND t.version < {VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class Reading:
     found: str
 
 
-def clues_of_text(text: str) -> Sequence[Clue]:
-    return needle(text, among_compounds=True).clues if text else ()
+def clues_of_text(text: str, *, by_old: bool) -> Sequence[Clue]:
+    joined = joined_clues(text)
+    return (*joined, *(needle(text).clues if text and (by_old or not joined) else ()))
 
 
 def clues_of_header(name: str, text: str) -> Sequence[Clue]:
@@ -61,10 +66,13 @@ def clues_of_header(name: str, text: str) -> Sequence[Clue]:
 
 
 class Contents:
-    """Makes expressions of folded texts; `bind` gives a value a name. `readings` are to be done before."""
+    """Makes expressions of folded texts; `bind` gives a value a name. `readings` are to be done before.
 
-    def __init__(self, account_id: UUID, ids: Ids, bind: Bind) -> None:
-        self._account_id, self._ids, self._bind = account_id, ids, bind
+    `by_old`: some of the account's messages were indexed by code that knew less of compounds and addresses.
+    """
+
+    def __init__(self, account_id: UUID, ids: Ids, bind: Bind, *, by_old: bool) -> None:
+        self._account_id, self._ids, self._bind, self._by_old = account_id, ids, bind, by_old
         self.readings: list[Reading] = []
         self.is_used = False
 
@@ -74,15 +82,29 @@ class Contents:
         in_body, in_header = in_halves(wanted.text, self._bind)
         found = f"({in_body} OR {in_header})" if header_too else in_body
         places = places_of(wanted.text)
+        if joined := joined_clues(wanted.text):
+            return self._in_joined(joined, wanted, signs, found)
         if places.decide:
             return f"({_listed(self._having((), places, signs))} OR {self._read(_OLD, found)})"
         if wanted.is_exact and (having := self._having(wanted.clues, places, signs)):
-            if wanted.clues[0].is_compound:
-                return f"({_listed(having)} OR {self._read((_UNWORDED, _UNJOINED), found)})"
             return f"({_listed(having)} OR {_listed(f'{_UNWORDED} AND {found}')})"
         # Only the half of a message is read that has all of it.
         halves = [(1, in_body), (-1, in_header)][: len(signs)]
         return f"({' OR '.join(self._in_half(wanted.clues, places, sign, found) for sign, found in halves)})"
+
+    def _in_joined(self, joined: Sequence[Clue], wanted: Needle, signs: Sequence[int], found: str) -> str:
+        decided, read = [_listed(f"{_UNWORDED} AND {found}")], []
+        lists = [ids for clue in joined if (ids := self._ids[clue]) is not None]
+        if len(joined) == len(lists) == 1:
+            decided.append(_listed(self._have("words", [_signed(lists[0], signs)])))
+        elif len(joined) == len(lists) == 2 and len(lists[0]) * len(lists[1]) <= MAX_ADDRESSES:
+            decided.append(_listed(self._have("marks", [_signed(marks.of_addresses(*lists), signs)])))
+        else:
+            read.append(self._have("words", [_signed(ids, signs) for ids in lists]) or _ALL)
+        if self._by_old:
+            words = self._having(wanted.clues, places_of(wanted.text), signs)
+            read.append(f"({words}) AND {_UNJOINED}" if words else _UNJOINED)
+        return f"({' OR '.join([*decided, *([self._read(read, found)] if read else [])])})"
 
     def _in_half(self, clues: Sequence[Clue], places: Places, sign: int, found: str) -> str:
         having = self._having(clues, places, (sign,))

@@ -123,7 +123,8 @@ async def _insert(connection: AsyncConnection, batch: Sequence[tuple[UUID, UUID,
 
 def _text_row(account_id: UUID, blob_id: UUID, indexed: Indexed, ids: dict[str, int]) -> dict[str, Any]:
     words = None
-    own = marks(account_id, indexed.header_junctions, indexed.body_junctions, indexed.field_words, ids)
+    addresses = (indexed.header_addresses, indexed.body_addresses)
+    own = marks(account_id, indexed.header_junctions, indexed.body_junctions, indexed.field_words, addresses, ids)
     if indexed.header_words is not None and indexed.body_words is not None:
         words = sorted([ids[word] for word in indexed.body_words] + [-ids[word] for word in indexed.header_words])
     return {

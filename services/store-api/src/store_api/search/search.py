@@ -21,12 +21,12 @@ from store_api.mailboxes.mailboxes import read_mailbox
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
 from store_api.search import coverage, sort, threads
-from store_api.search.compile import Compiler, clues_of, needs_index
+from store_api.search.compile import Compiler, clues_of, is_joined, needs_index
 from store_api.search.contents import Contents, Reading
 from store_api.search.evaluate import Message, matches
 from store_api.search.few import find_among_few
 from store_api.search.keys import read_keys
-from store_api.search.parsing import parse
+from store_api.search.parsing import VERSION, parse
 from store_api.search.vocabulary import find_words
 
 # Ours: a needle of a client is a few words.
@@ -71,6 +71,9 @@ _READ: Final = """
 SELECT array_agg(t.blob_id) FROM message_text t
 WHERE t.account_id = :account_id AND t.blob_id = ANY (CAST(:piece AS uuid[])) AND {found}
 """
+
+
+_HAS_OLD: Final = "SELECT EXISTS (SELECT 1 FROM message_text WHERE account_id = :account_id AND version < :version)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +162,9 @@ async def _by_index(
     apart: Sequence[Any],
 ) -> Any:
     """The row that the statement gives."""
-    ids = await find_words(connection, account_id, clues_of(key))
-    compiler = Compiler(lambda bind: Contents(account_id, ids, bind), now)
+    by_old = is_joined(key) and await _has_old(connection, account_id)
+    ids = await find_words(connection, account_id, clues_of(key, by_old=by_old))
+    compiler = Compiler(lambda bind: Contents(account_id, ids, bind, by_old=by_old), now)
     where = compiler.whole(key)
     fields = "LEFT JOIN message_field f ON f.account_id = m.account_id AND f.blob_id = m.blob_id"
     # Of a message without index SQL takes contents for empty; where that makes a difference, it is decided elsewhere.
@@ -177,6 +181,12 @@ async def _by_index(
     )
     values |= {**wanted.values, **({"apart": [row.blob_id for row in apart]} if apart else {})}
     return (await connection.execute(sql_text(sql), values)).one()
+
+
+async def _has_old(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether messages were indexed by code that knew less; the walk of the indexer does them anew."""
+    rows = await run(connection, _HAS_OLD, account_id=account_id, version=VERSION)
+    return bool(rows.scalar_one())
 
 
 async def _looked_into(

@@ -32,7 +32,7 @@ async def find_words(
     """The ids of the words that fit each clue, the oldest (most frequent) first; None: too many."""
     found: dict[Clue, list[int] | None] = {}
     for clue in dict.fromkeys(clues):
-        alone = "" if clue.is_compound else _ALONE
+        alone = "" if clue.among_compounds else _ALONE
         rows = await run(
             connection,
             f"SELECT id FROM search_word WHERE account_id = :account_id AND {_FIND[clue.place]} {alone} LIMIT :limit",

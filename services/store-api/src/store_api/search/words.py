@@ -20,7 +20,7 @@ from functools import cache
 from typing import Final, Literal
 from unicodedata import category
 
-from store_api.search.compounds import SEPARATORS, compounds, is_compound
+from store_api.search.compounds import Address, as_address, is_compound, joined
 
 # Longer words are kept as overlapping pieces, in one of which every part of HALF characters lies.
 MAX_WORD: Final = 64
@@ -46,14 +46,14 @@ _ascii_runs: Final = re.compile(r"[a-z]+|[0-9]+").findall
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """What a text that contains the needle has: a word that is, begins with, ends with or contains `text`."""
+    """What a text that contains the needle has: a word that is, begins with, ends with or contains `text`.
+
+    `among_compounds`: or a compound.
+    """
 
     text: str
     place: Literal["whole", "start", "end", "part"]
-
-    @property
-    def is_compound(self) -> bool:
-        return not SEPARATORS.isdisjoint(self.text)
+    among_compounds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,11 @@ def words(text: str) -> set[str]:
     return _ascii_words("\n".join(line for line in lines if line.isascii())).union(*map(_other_words, others))
 
 
-def words_and_compounds(text: str) -> set[str]:
-    """The same, and the compounds of the text, long ones in pieces."""
-    return words(text) | _with_pieces(compounds(text))
+def words_and_addresses(text: str) -> tuple[set[str], set[Address]]:
+    """The words and compounds of a folded text, long ones in pieces; and its addresses, whose halves are among them."""
+    compounds, whole = joined(text)
+    addresses = {(before[-MAX_WORD:], behind[:MAX_WORD]) for before, behind in whole}
+    return words(text).union(_with_pieces(set(compounds)), *addresses), addresses
 
 
 def _ascii_words(text: str) -> set[str]:
@@ -122,11 +124,20 @@ def _neighbours(run: str) -> Iterator[str]:
     return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
 
 
-def needle(text: str, *, among_compounds: bool = False) -> Needle:
-    """How to find a folded, non-empty text; `among_compounds`: where these are known beside the words."""
-    if among_compounds and len(text) <= HALF and is_compound(text):
-        # A compound begins at an @.
-        return Needle(text, (Clue(text, "start" if text.startswith("@") else "part"),), is_exact=True)
+def joined_clues(text: str) -> tuple[Clue, ...]:
+    """Of a folded needle within compounds the clue that decides; of one within addresses, those of both halves."""
+    if len(text) <= HALF and is_compound(text):
+        # Compounds begin at an @.
+        return (Clue(text, "start" if text.startswith("@") else "part", among_compounds=True),)
+    address = as_address(text)
+    if address is None or any(len(half) > HALF for half in address):
+        return ()
+    before, behind = address
+    return Clue(before, "end", among_compounds=True), Clue(behind, "start", among_compounds=True)
+
+
+def needle(text: str) -> Needle:
+    """How to find a folded, non-empty text by words."""
     if len(text) <= 2 and all(char in _LETTERS for char in text):
         return Needle(text, (), is_exact=True, pair=_bit(text))
     clues: list[Clue] = []
