@@ -48,6 +48,7 @@ class Database:
             async_url(url),
             pool_size=connections,
             max_overflow=0,
+            pool_use_lifo=True,
             pool_timeout=CONNECT_TIMEOUT_S,
             connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": statement_timeout_s},
         )
