@@ -48,7 +48,7 @@ _REMOVE: Final = f"""
 WITH gone AS (
     DELETE FROM message USING {RANGES}
     WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid BETWEEN r.first AND r.last
-      AND (:force OR '\\Deleted' = ANY (flags))
+      AND ((SELECT CAST(:force AS boolean)) OR '\\Deleted' = ANY (flags))
     RETURNING uid, blob_id, flags, internal_date, email_id, thread_id, octets
 ), tombstone AS (
     INSERT INTO expunged (account_id, mailbox_id, uid, modseq, blob_id, flags, internal_date,
