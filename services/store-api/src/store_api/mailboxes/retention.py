@@ -65,7 +65,7 @@ JOIN mailbox m ON m.account_id = e.account_id AND m.id = e.mailbox_id
 ORDER BY m.account_id, m.id LIMIT 1 FOR UPDATE OF m SKIP LOCKED
 """
 
-# From then on a view older than `purged_modseq` is read anew.
+# From then on a view older than `purged_modseq` is read anew, so nobody asks for blocks that changed before.
 _PURGE: Final = """
 WITH gone AS (
     DELETE FROM expunged e
@@ -75,6 +75,9 @@ WITH gone AS (
            ORDER BY modseq LIMIT :batch) doomed
     WHERE e.account_id = :account_id AND e.mailbox_id = :mailbox_id AND e.uid = doomed.uid
     RETURNING e.modseq
+), settled AS (
+    DELETE FROM changed_block
+    WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND modseq <= (SELECT max(modseq) FROM gone)
 )
 UPDATE mailbox SET purged_modseq = greatest(purged_modseq, (SELECT max(modseq) FROM gone))
 WHERE account_id = :account_id AND id = :mailbox_id

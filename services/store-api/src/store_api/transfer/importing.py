@@ -37,6 +37,17 @@ WHERE m.account_id = :account_id AND m.id = n.id
 """
 
 
+# They may have changed since their neighbours came: see migration 0024.
+_MARK: Final = """
+INSERT INTO changed_block AS b (account_id, mailbox_id, block, modseq)
+SELECT n.account_id, n.mailbox_id, n.uid >> 7, max(n.modseq)
+FROM unnest(CAST(:accounts AS uuid[]), CAST(:mailboxes AS uuid[]), CAST(:uids AS bigint[]), CAST(:modseqs AS bigint[]))
+     AS n (account_id, mailbox_id, uid, modseq)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+ON CONFLICT (account_id, mailbox_id, block) DO UPDATE SET modseq = greatest(b.modseq, excluded.modseq)
+"""
+
+
 _lines: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -170,5 +181,13 @@ async def _count(connection: AsyncConnection, rows: Sequence[Any]) -> int:
             uids=[max(row.uid for row in found) for found in counted.values()],
             modseqs=[max(row.modseq for row in found) for found in counted.values()],
         )
+    await run(
+        connection,
+        _MARK,
+        accounts=[row.account_id for row in rows],
+        mailboxes=[row.mailbox_id for row in rows],
+        uids=[row.uid for row in rows],
+        modseqs=[row.modseq for row in rows],
+    )
     await forget(connection, by_mailbox)
     return len(rows)
