@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_testkit.running import RunningPostroom
 from store_api.db.engine import Database, run
 from store_api.db.migrate import migrate
+from store_api.mailboxes.changes import changes
 
 PROCESSES: Final = 5
 TIMEOUT_S: Final = 110
@@ -242,6 +243,32 @@ async def test_a_filled_database_of_each_release_is_upgraded(empty_url: str, rev
     async with database.transaction() as connection:
         assert await contents(connection, columns) == before, "nothing is lost or changed"
         await check_counters(connection, before_id)
+    await database.close()
+
+
+CHANGE: Final = """
+WITH changed AS (UPDATE message SET flags = '{$Work}', modseq = :modseq WHERE mailbox_id = :id AND uid = ANY (:uids))
+UPDATE mailbox SET highest_modseq = :modseq WHERE id = :id
+"""
+
+
+async def test_what_changed_before_and_beside_an_upgrade_is_found_after_it(empty_url: str) -> None:
+    """Old code knows nothing of `changed_block`; sessions go on with the modseqs that they know."""
+    await migrate(empty_url, "0023")
+    database = Database(empty_url)
+    async with database.transaction() as connection:
+        old = OldCode(RELEASED["0001"], connection)
+        account_id, mailboxes = await old.account("a@old.test")
+        inbox = mailboxes["INBOX"]
+        await old.deliver(account_id, inbox, 300)
+        await old.deliver(account_id, inbox, 1)
+    await database.fetch(CHANGE, id=inbox, uids=[2, 200], modseq=4)
+    await migrate(empty_url)
+    await database.fetch(CHANGE, id=inbox, uids=[3, 200, 290], modseq=5)
+    async with database.transaction() as connection:
+        await OldCode(RELEASED["0001"], connection).deliver(account_id, inbox, 1)
+    found = [(await changes(database, account_id, inbox, since)).uids for since in range(2, 7)]
+    assert found == [[2, 3, 200, 290, 301, 302], [2, 3, 200, 290, 302], [3, 200, 290, 302], [302], []]
     await database.close()
 
 

@@ -148,11 +148,17 @@ async def tombstones(database: Database, account: Any) -> list[int]:
         return list(rows.scalars())
 
 
+async def blocks(database: Database, account: Any) -> list[int]:
+    rows = await database.fetch("SELECT modseq FROM changed_block WHERE account_id = :id ORDER BY 1", id=account.id)
+    return [row.modseq for row in rows]
+
+
 async def test_old_tombstones_are_purged_and_old_views_read_anew(
     store: StoreClient, database: Database, account: Any, retention: Retention
 ) -> None:
     inbox = await fill(store, account, "INBOX", 5)
     start = (await store.changes(account.id, inbox)).mailbox.highest_modseq
+    await store.store_flags(account.id, inbox, wire.StoreFlags(uids=[4], operation="add", flags=["$Old"]))
     first = await store.expunge(account.id, inbox, wire.Expunge(uids=[1], force=True))
     for uid in (2, 3):
         await store.expunge(account.id, inbox, wire.Expunge(uids=[uid], force=True))
@@ -167,12 +173,16 @@ async def test_old_tombstones_are_purged_and_old_views_read_anew(
             days=days,
             released=is_released,
         )
+    assert await blocks(database, account) == [start + 1]
     await retention.look()
     assert await tombstones(database, account) == [2, 3]
+    assert await blocks(database, account) == [], "nobody is told what changed before"
     old = await store.changes(account.id, inbox, start)
     assert (old.is_whole, old.uids, old.expunged) == (True, [4, 5], [])
     recent = await store.changes(account.id, inbox, first.modseq)
     assert (recent.is_whole, recent.uids, recent.expunged) == (False, [], [2, 3])
+    await store.store_flags(account.id, inbox, wire.StoreFlags(uids=[5], operation="add", flags=["$New"]))
+    assert (await store.changes(account.id, inbox, first.modseq)).uids == [5]
 
 
 async def test_tombstones_of_mailboxes_that_are_gone_are_purged(

@@ -62,6 +62,7 @@ async def make_mail(store: StoreClient, rest: aiohttp.ClientSession) -> str:
         account_id, inbox.id, wire.StoreFlags(uids=[2], operation="add", flags=["\\Deleted", "$work"])
     )
     await store.expunge(account_id, inbox.id, wire.Expunge(uids=[2]))
+    await store.store_flags(account_id, inbox.id, wire.StoreFlags(uids=[1], operation="add", flags=["\\Flagged"]))
     await store.copy(account_id, inbox.id, wire.CopyMessages(uids=[3], target_id=trash.id))
     return address
 
@@ -108,6 +109,7 @@ async def test_a_system_comes_back_as_it_was(
     assert {line["table"] for line in rows} >= {"mailbox", "message", "expunged"}
     mailboxes = {m.name: m for m in await store.mailboxes(account_id)}
     inbox = await store.changes(account_id, mailboxes["INBOX"].id)
+    since = [await store.changes(account_id, inbox.mailbox.id, modseq) for modseq in range(1, max(inbox.modseqs))]
     ids = sorted({line["row"]["blob_id"] for line in rows if line["row"].get("blob_id")})
     async with rest.post("/v1/export/blobs", json={"ids": ids}) as response:
         bodies = dict(zip(ids, unpack_stream(await response.read()), strict=True))
@@ -131,6 +133,9 @@ async def test_a_system_comes_back_as_it_was(
     again = await store.changes(account_id, restored["INBOX"].id)
     assert (again.uids, again.flags, again.modseqs) == (inbox.uids, inbox.flags, inbox.modseqs)
     assert (again.internal_dates, again.mailbox) == (inbox.internal_dates, inbox.mailbox)
+    assert since == [
+        await store.changes(account_id, again.mailbox.id, modseq) for modseq in range(1, max(inbox.modseqs))
+    ]
     assert await store.bodies(account_id, again.blob_ids) == [bodies[str(i)] for i in again.blob_ids]
     now = await export(rest, "directory")
     compared = [line for line in mine if line["table"] != "api_token"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Awaitable, Callable
+from functools import partial
 from sys import byteorder
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -13,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import Changes, Columns
 from mail_runtime.contracts.store.columns import changes_of
-from mail_runtime.contracts.store.uids import compact
-from store_api.db.engine import Database, run
+from mail_runtime.contracts.store.uids import MAX_UID, compact
+from store_api.db.engine import Database, Row, fetch
 from store_api.mailboxes.kept import KeptMailboxes, patched
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
@@ -47,9 +49,9 @@ CROSS JOIN LATERAL (
 WHERE account_id = :account_id AND id = :mailbox_id
 """
 
-# Uids ascend with time, so what came since is above the last message that didn't change; what changed below is in blocks
-# of uids whose modseq says so (`changed_block`, kept by a trigger). Each `OFFSET 0` keeps the planner, who doesn't know
-# how little a modseq leaves, on the primary key.
+# Uids ascend with time: what came since is above the last message that is as it was. What changed below is in blocks of
+# uids whose modseq says so (`changed_block`, kept by a trigger). `OFFSET 0` and the upper end of uids are for the
+# planner, who doesn't know how little a modseq leaves, and would read the table.
 _SINCE: Final = f"""
 SELECT {COLUMNS}, :since < purged_modseq AS is_too_old, c.*, e.gone
 FROM mailbox
@@ -73,7 +75,8 @@ CROSS JOIN LATERAL (
               ) AS m
               UNION ALL
               (SELECT {_MESSAGE} FROM message
-               WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid > old.last OFFSET 0)
+               WHERE account_id = :account_id AND mailbox_id = :mailbox_id AND uid BETWEEN old.last + 1 AND {MAX_UID}
+               ORDER BY uid OFFSET 0)
           ) AS recent
           ORDER BY uid) AS m
 ) AS c
@@ -132,24 +135,31 @@ async def _columns(
 async def _read(
     database: Database, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
 ) -> Columns:
-    async with database.transaction() as connection:
-        return await read_columns(connection, account_id, mailbox_id, since, with_objects=with_objects)
+    """Each statement is a transaction by itself."""
+    return await _asked(database.fetch, account_id, mailbox_id, since, with_objects=with_objects)
 
 
 async def read_columns(
     connection: AsyncConnection, account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool = False
 ) -> Columns:
     """Of a mailbox of the account's own, as the transaction sees it. Raises NotFound."""
+    return await _asked(partial(fetch, connection), account_id, mailbox_id, since, with_objects=with_objects)
+
+
+async def _asked(
+    ask: Callable[..., Awaitable[list[Row]]], account_id: UUID, mailbox_id: UUID, since: int, *, with_objects: bool
+) -> Columns:
     values = {"account_id": account_id, "mailbox_id": mailbox_id}
     objects = _OBJECTS if with_objects else "CAST(NULL AS bytea) AS objects"
-    row: Any = None
+    rows: list[Row] = []
     if since > 0:
-        row = (await run(connection, _SINCE.format(objects=objects), **values, since=since)).one_or_none()
-    is_whole = since <= 0 or (row is not None and row.is_too_old)
+        rows = await ask(_SINCE.format(objects=objects), **values, since=since)
+    is_whole = since <= 0 or (bool(rows) and rows[0].is_too_old)
     if is_whole:
-        row = (await run(connection, _WHOLE.format(objects=objects), **values)).one_or_none()
-    if row is None:
+        rows = await ask(_WHOLE.format(objects=objects), **values)
+    if not rows:
         raise NotFound("there is no such mailbox")
+    [row] = rows
     flag_sets, flags = numbered(row.flags)
     return Columns(
         mailbox=to_mailbox(row),

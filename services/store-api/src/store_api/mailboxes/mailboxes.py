@@ -196,6 +196,7 @@ async def delete_mailbox(
             "DELETE FROM expunged WHERE account_id = :account_id AND mailbox_id = :id AND blob_id IS NULL",
             "DELETE FROM annotation WHERE account_id = :account_id AND mailbox_id = :id",
             "DELETE FROM indexed_mailbox WHERE account_id = :account_id AND mailbox_id = :id",
+            "DELETE FROM changed_block WHERE account_id = :account_id AND mailbox_id = :id",
             "DELETE FROM mailbox WHERE account_id = :account_id AND id = :id",
         ):
             await run(connection, sql, account_id=account_id, id=mailbox_id)

@@ -8,9 +8,7 @@ from typing import Final
 from mail_runtime.contracts.store.uids import MAX_UID, UidSet, joined
 
 # A table of disjoint ranges; join it with `uid BETWEEN r.first AND r.last`.
-RANGES: Final = (
-    "unnest((SELECT CAST(:firsts AS bigint[])), (SELECT CAST(:lasts AS bigint[]))) AS r (first, last)"
-)
+RANGES: Final = "unnest((SELECT CAST(:firsts AS bigint[])), (SELECT CAST(:lasts AS bigint[]))) AS r (first, last)"
 
 
 def ranges(uids: UidSet | None) -> dict[str, Sequence[int]]:
