@@ -70,8 +70,7 @@ WITH wanted AS MATERIALIZED (
 ), changed AS (
     UPDATE message SET flags = c.new, modseq = c.modseq
     FROM candidate AS c
-    WHERE message.ctid = ANY (ARRAY(SELECT place FROM candidate JOIN meant USING (n) WHERE most_flags <= :max_flags))
-      AND message.ctid = c.place
+    WHERE message.ctid = place AND n <> ALL (ARRAY(SELECT n FROM meant WHERE most_flags > :max_flags))
     RETURNING n, message.*, CAST('\\Seen' = ANY (old) AS integer) - CAST('\\Seen' = ANY (new) AS integer) AS unseen
 ), done AS MATERIALIZED (
     SELECT n, account_id, mailbox_id, count(*) AS changed, sum(unseen) AS more_unseen, {WORDS}
