@@ -254,7 +254,7 @@ UPDATE mailbox SET highest_modseq = :modseq WHERE id = :id
 
 async def test_what_changed_before_and_beside_an_upgrade_is_found_after_it(empty_url: str) -> None:
     """Old code knows nothing of `changed_block`; sessions go on with the modseqs that they know."""
-    await migrate(empty_url, "0023")
+    await migrate(empty_url, "0024")
     database = Database(empty_url)
     async with database.transaction() as connection:
         old = OldCode(RELEASED["0001"], connection)

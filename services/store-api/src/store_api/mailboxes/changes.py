@@ -22,7 +22,7 @@ from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
 from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
-# A block is 128 uids: `uid >> BLOCK_BITS`, as the trigger has it (migration 0024).
+# A block is 128 uids: `uid >> BLOCK_BITS`, as the trigger has it (migration 0025).
 BLOCK_BITS: Final = 7
 
 # The words of contracts.store.Columns, joined by the database: 100,000 rows become one value, not as many objects.

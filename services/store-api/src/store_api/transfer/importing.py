@@ -37,7 +37,7 @@ WHERE m.account_id = :account_id AND m.id = n.id
 """
 
 
-# They may have changed since their neighbours came: see migration 0024.
+# They may have changed since their neighbours came: see migration 0025.
 _MARK: Final = """
 INSERT INTO changed_block AS b (account_id, mailbox_id, block, modseq)
 SELECT n.account_id, n.mailbox_id, n.uid >> 7, max(n.modseq)
