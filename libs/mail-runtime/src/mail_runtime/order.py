@@ -48,7 +48,7 @@ class Echoes:
         if not self._is_under_way:
             self._is_under_way = True
             loop.call_soon(self._send)
-        return await waiter and bus.keeps_order and bus.interruptions == interruptions
+        return await waiter and bus.interruptions == interruptions
 
     async def _connected(self) -> None:
         self._end(is_heard=False)

@@ -66,12 +66,20 @@ class ClientStream(asyncio.Protocol):
         if timeout_s is not None and timeout_s <= 0:
             raise TimeoutError
         if not self._chunks and not self._is_at_end:
-            await self._wait_for_octets(timeout_s)
+            self._set_deadline(timeout_s)
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader, self._deadline = None, _NEVER
         if not self._chunks:
             if self._error is not None:
                 raise self._error
             return b""
         octets = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        if len(octets) <= HELD_OCTETS and not self._is_paused:
+            self._chunks, self._held = [], 0
+            return octets
         self._chunks = [octets[HELD_OCTETS:]] if len(octets) > HELD_OCTETS else []
         self._held = max(0, len(octets) - HELD_OCTETS)
         self._let_in()
@@ -83,16 +91,11 @@ class ClientStream(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    async def _wait_for_octets(self, timeout_s: float | None) -> None:
+    def _set_deadline(self, timeout_s: float | None) -> None:
         if timeout_s is not None:
             self._deadline = self._loop.time() + timeout_s
             if self._timer is None or self._timer_at > self._deadline:
                 self._set_timer()
-        self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader, self._deadline = None, _NEVER
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -191,6 +191,16 @@ class Connection:
     async def _flush(self) -> None:
         if not self._out:
             return
+        if len(self._out) == 1 and self._compression is None:
+            self._stream.write(self._out[0])
+            self._out, self._out_octets = [], 0
+        else:
+            self._write_all()
+        if self._stream.must_wait:
+            async with asyncio.timeout(self._shared.settings.send_timeout_s):
+                await self._stream.drain()
+
+    def _write_all(self) -> None:
         out, octets, self._out, self._out_octets = self._out, self._out_octets, [], 0
         if self._compression is not None:
             self._stream.write(self._compression.compress(b"".join(out)))
@@ -198,16 +208,14 @@ class Connection:
             self._stream.write(b"".join(out))
         else:
             self._stream.write_all(out)
-        if self._stream.must_wait:
-            async with asyncio.timeout(self._shared.settings.send_timeout_s):
-                await self._stream.drain()
 
     # Steps
 
     async def _converse(self) -> None:
         await self._send(self._protocol.greeting().octets)
         while True:
-            await self._flush()
+            if self._out:
+                await self._flush()
             octets = await self._read()
             if self._compression is None:
                 await self._take(octets)
@@ -230,7 +238,12 @@ class Connection:
     async def _take(self, octets: bytes) -> None:
         for step in self._protocol.receive(octets):
             self._is_idle = False
-            await self._carry_out(step)
+            if isinstance(step, Run):
+                step = await dispatch.run(self._protocol, self._session, step.tag, step.command)
+            if isinstance(step, Reply):
+                await self._send(step.octets)
+            else:
+                await self._carry_out(step)
 
     async def _carry_out(self, step: Step) -> None:
         match step:
@@ -238,8 +251,6 @@ class Connection:
                 await self._send(octets)
             case Bye(octets):
                 raise Hangup(octets)
-            case Run(tag, command):
-                await self._carry_out(await dispatch.run(self._protocol, self._session, tag, command))
             case Idle(octets):
                 await self._send(octets)
                 self._is_idle = True

@@ -90,7 +90,8 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
         work = _COMMANDS[type(command)](session, command)
         done = await (reporting(session, work) if type(command) in LONG else work)
         protocol.opened(is_open=session.selected is not None)
-        await news.tell_news(session, command)
+        if not news.are_none(session):
+            await news.tell_news(session, command)
     except ImapFault as fault:
         observe(name, "refused", time.perf_counter() - start)
         protocol.opened(is_open=session.selected is not None)

@@ -31,6 +31,14 @@ class MailboxGone(Exception):
     """The selected mailbox was deleted, or its rights were lost: the session can't go on (RFC 2180 §3)."""
 
 
+def are_none(session: Session) -> bool:
+    """Whether `tell_news` has certainly nothing to tell: as a rule."""
+    watch, selected = session.watch, session.selected
+    if watch.others_changed or watch.changed.is_set():
+        return False
+    return selected is None or _knows_all(session, selected)
+
+
 async def tell_news(session: Session, command: c.Command) -> None:
     """Before the tagged OK: what changed in the selected mailbox, as far as it may be said now, and in others."""
     watch = session.watch

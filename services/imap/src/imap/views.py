@@ -76,8 +76,6 @@ class SharedMailbox:
         """Whether everything is known that was heard of, where `is_proven` says that this is all that there is."""
         if self._mailbox is None or self._mailbox.owner_id is not None:
             return False
-        if self._hearing is not None and not self._seems_current(self._hearing):
-            return False
         return await is_proven() and self._hearing is not None and self._seems_current(self._hearing)
 
     def _seems_current(self, hearing: Hearing) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 
@@ -31,8 +32,13 @@ class Refused(ImapFault):
 
 def status(tag: bytes, kind: bytes, text: str, code: str = "") -> bytes:
     """`tag OK [CODE] text` CRLF; what isn't printable ASCII is shown as `?` (RFC 3501 §9 resp-text)."""
+    return tag + _without_tag(kind, text, code)
+
+
+@lru_cache(maxsize=200)
+def _without_tag(kind: bytes, text: str, code: str) -> bytes:
     shown = text[:400] or "done"
     if not (shown.isascii() and shown.isprintable()):
         shown = "".join(char if " " <= char <= "~" else "?" for char in shown)
     prefix = b"[" + code.encode("ascii") + b"] " if code else b""
-    return tag + b" " + kind + b" " + prefix + shown.encode("ascii") + b"\r\n"
+    return b" " + kind + b" " + prefix + shown.encode("ascii") + b"\r\n"

@@ -73,7 +73,7 @@ class Framing:
     def next_event(self) -> Event | None:
         """Raises FramingLost: a line or a literal has no acceptable end."""
         while True:
-            if not self._take_literal():
+            if not self._buffer or not self._take_literal():
                 return None
             line = self._take_line()
             if line is None:
@@ -81,6 +81,8 @@ class Framing:
             if self._dropping:
                 self._drop_line(line)
                 continue
+            if not self._command and not line.endswith(b"}"):  # as a rule, a command of one line
+                return Line(line)
             self._command += line
             self._line_octets += len(line)
             if self._line_octets > MAX_LINE_OCTETS:
