@@ -34,6 +34,7 @@ from store_api.search import coverage, parsing
 from store_api.search.compounds import SEPARATORS
 from store_api.search.few import find_among_few
 from store_api.search.indexing import index_blobs
+from store_api.search.keys import read_keys
 from store_api.search.ranking import ranked
 from store_api.search.search import find_among_many, find_uids, search
 from store_api.transfer.importing import import_rows
@@ -678,6 +679,26 @@ async def test_sorted(shelf: Shelf) -> None:
             assert list(wire.unpack_numbers(found.uids)) == uids, criteria
             assert found.modseq == 4
         await shelf.index()
+
+
+@pytest.mark.parametrize("dense", [0, 100])
+async def test_a_part_is_sorted(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, dense: int) -> None:
+    """The same where others are read and passed over, and of messages that aren't indexed, or are gone."""
+    monkeypatch.setattr("store_api.search.keys.DENSE", dense)
+    await shelf.add(*(b"Subject: %c\r\n\r\n%s" % (97 - n % 5, b"x" * (n % 3)) for n in range(9)))
+    part = wire.Uids([(2, 2), (4, 5), (9, 9)])
+    for _ in range(2):
+        for by, uids in (("subject", [5, 4, 9, 2]), ("size", [4, 2, 5, 9]), ("arrival", [2, 4, 5, 9])):
+            wanted = wire.Search(key=part, sort=[wire.SortBy(by)])
+            found = await search(shelf.database, shelf.blobs, shelf.account_id, shelf.mailbox_id, wanted)
+            assert wire.unpack_numbers(found.uids) == uids, by
+        keys = await read_keys(shelf.database, shelf.account_id, shelf.mailbox_id, [2, 5, 9, 40], ["base_subject"])
+        assert (keys.uids, keys.values) == ([2, 5, 9], [["`", "]", "^"]])
+        nothing = await read_keys(shelf.database, shelf.account_id, shelf.mailbox_id, [], ["base_subject", "octets"])
+        assert (nothing.uids, nothing.values) == ([], [[], []])
+        await index_blobs(
+            shelf.database, shelf.blobs, [(shelf.account_id, kept.blob_id) for kept in shelf.kept if kept.uid != 5]
+        )
 
 
 async def test_threaded(shelf: Shelf) -> None:

@@ -16,6 +16,7 @@ _COLUMN: Final = {
     "displayfrom": "from_display",
     "displayto": "to_display",
     "from": "from_mailbox",
+    "size": "octets",
     "subject": "base_subject",
     "to": "to_mailbox",
 }
@@ -40,9 +41,9 @@ def _compared(messages: Keys, criterion: SortBy, named: Sequence[str]) -> Sequen
     """What each message is compared by."""
     if criterion.by == "arrival":
         return messages.internal_dates
-    if criterion.by == "size":
-        return messages.octets
     column = messages.values[named.index(_COLUMN[criterion.by])]
+    if criterion.by == "size":
+        return column
     if criterion.by == "date":  # RFC 5256 §2.2: without a date that can be read, that of arrival
         return [
             arrived if sent is None else sent for sent, arrived in zip(column, messages.internal_dates, strict=True)
