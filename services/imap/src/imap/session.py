@@ -113,7 +113,8 @@ class Done:
 class Session:
     """State between commands. `send` writes to the client soon, `flush` now; both wait while it reads slowly.
 
-    `tag`: of the command that is under way. `listening`: what NOTIFY asked for; None: it wasn't given yet.
+    `tag`: of the command that is under way; `progress`: how much it has done of how much, where that is known.
+    `listening`: what NOTIFY asked for; None: it wasn't given yet.
     """
 
     shared: Shared
@@ -121,6 +122,7 @@ class Session:
     flush: Callable[[], Awaitable[None]]
     enabled: Enabled
     tag: bytes = b"*"
+    progress: tuple[int, int] | None = None
     principal: Principal | None = None
     selected: Selected | None = None
     watch: Watch = field(default_factory=Watch)
@@ -162,7 +164,7 @@ class Session:
 
     def begin(self, tag: bytes) -> None:
         """A command: what was proven or read for the one before doesn't count for it."""
-        self.tag, self._is_proven, self._is_read = tag, None, False
+        self.tag, self.progress, self._is_proven, self._is_read = tag, None, None, False
 
     async def is_proven(self) -> bool:
         """Whether all was heard that was answered to anybody before this command, of mailboxes of the account."""

@@ -31,7 +31,8 @@ async def search_mailboxes(session: Session, command: SearchMailboxes) -> Done:
     mailboxes = await _others(session, command)
     if len(mailboxes) > MAX_MAILBOXES:
         raise Refused(f"no more than {MAX_MAILBOXES} mailboxes are searched at once", "LIMIT")
-    for mailbox in mailboxes:
+    for number, mailbox in enumerate(mailboxes):
+        session.progress = number, len(mailboxes)
         try:
             await session.send(await _in(session, mailbox, command))
         except (NotFound, NotPermitted):

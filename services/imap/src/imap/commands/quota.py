@@ -9,7 +9,9 @@ from imap.session import Done, Session
 from mail_proto.imap import render
 from mail_proto.imap.commands import Quota
 from mail_proto.imap.errors import Refused
+from mail_runtime.contracts.errors import NotFound
 from mail_runtime.contracts.store import QuotaUsage, SetQuota
+from mail_runtime.contracts.store.sharing import SHARED, is_elsewhere
 
 # RFC 9208 §5.1: STORAGE counts units of 1,024 octets.
 _UNIT_OCTETS: Final = 1024
@@ -23,17 +25,33 @@ async def quota(session: Session, command: Quota) -> Done:
         case "SETQUOTA":
             await _set(session, command)
         case "GETQUOTAROOT":
-            mailbox = await session.find_mailbox(command.subject)
-            # Another's mailbox takes room of its owner, who isn't the client.
-            own = None if mailbox.owner_id is not None else await session.store.quota(session.account_id)
-            resources = [] if own is None else _resources(own)
-            name = render.mailbox(mailbox.name, is_utf8=session.enabled.utf8)
+            root, resources = await _root(session, command.subject)
+            name = render.mailbox(command.subject, is_utf8=session.enabled.utf8)
             # Where nothing is limited there is no quota root (RFC 9208 §3).
-            roots, response = (b' ""', _response("", resources)) if resources else (b"", b"")
+            roots, response = (b" " + _shown(root), _response(root, resources)) if resources else (b"", b"")
             await session.send(b"* QUOTAROOT " + name + roots + b"\r\n" + response)
         case _:
             await _get(session, command.subject)
     return Done("quota")
+
+
+async def _root(session: Session, name: str) -> tuple[str, list[bytes]]:
+    """The root of a mailbox, which needn't exist if it would be one's own (RFC 9208 §4.1.2), and what it limits.
+
+    Another's takes room of its owner, which is told to who may set it. Raises Refused: there is no such mailbox.
+    """
+    store, account_id = session.store, session.account_id
+    if not is_elsewhere(name):
+        return "", _resources(await store.quota(account_id))
+    mailbox = await session.find_mailbox(name)
+    place, _, rest = mailbox.name.partition("/")
+    owner = rest.partition("/")[0] if place == SHARED else ""
+    if not owner or not _sets_quotas(session):
+        return "", []
+    try:
+        return owner, _resources(await store.quota_of_root(account_id, owner))
+    except NotFound:
+        return "", []
 
 
 async def _get(session: Session, root: str) -> None:
@@ -80,6 +98,9 @@ def _resources(found: QuotaUsage) -> list[bytes]:
     return resources
 
 
+def _shown(root: str) -> bytes:
+    return render.astring(root.encode()) if root else b'""'
+
+
 def _response(root: str, resources: Sequence[bytes]) -> bytes:
-    shown = render.astring(root.encode()) if root else b'""'
-    return b"* QUOTA " + shown + b" (" + b" ".join(resources) + b")\r\n"
+    return b"* QUOTA " + _shown(root) + b" (" + b" ".join(resources) + b")\r\n"
