@@ -23,65 +23,76 @@ from mail_runtime.contracts.store.uids import joined, spanned
 from store_api.db.engine import Database, StatementFailed
 from store_api.events.notifier import Changed, Notifier
 from store_api.mailboxes.changes import WORDS, columns, numbered
-from store_api.mailboxes.flag_names import MAX_FLAGS, canonical_flags
+from store_api.mailboxes.flag_names import MAX_FLAGS, SYSTEM_FLAGS, canonical_flags
 from store_api.mailboxes.rows import COLUMNS, to_mailbox
 
 log = structlog.get_logger()
 
+_SYSTEM: Final = frozenset(SYSTEM_FLAGS.values())
+
+_LOWERED: Final = "string_to_array(lower(array_to_string(message.flags, ' ')), ' ')"
+
 # The scalar subqueries hide from the planner how many there are: for what it sees it plans anew each time. `held` is as
 # the mailbox is now, everything else as it was when the statement began; where that isn't the same nothing is done.
-# Who changes messages holds their mailbox, so they are still where they were (`place`).
+# System flags are compared as they are, keywords whatever their case, which takes longer than to change them. After a
+# change that is about \\Seen all its messages are seen, or none.
 _STORE: Final = f"""
 WITH wanted AS MATERIALIZED (
-    SELECT n, account_id, mailbox_id, operation,
+    SELECT n, account_id, mailbox_id, operation, is_exact,
            string_to_array(flags, ' ') AS flags, string_to_array(lower(flags), ' ') AS lowered
     FROM unnest((SELECT CAST(:accounts AS uuid[])), CAST(:mailboxes AS uuid[]), CAST(:operations AS text[]),
-                CAST(:flags AS text[])) WITH ORDINALITY AS w (account_id, mailbox_id, operation, flags, n)
+                CAST(:exact AS boolean[]), CAST(:flags AS text[]))
+         WITH ORDINALITY AS w (account_id, mailbox_id, operation, is_exact, flags, n)
 ), held AS MATERIALIZED (
     SELECT n, mailbox.*, mailbox.ctid AS place
     FROM wanted JOIN mailbox ON mailbox.account_id = wanted.account_id AND mailbox.id = mailbox_id
     ORDER BY mailbox.account_id, mailbox.id FOR UPDATE OF mailbox SKIP LOCKED
 ), ready AS MATERIALIZED (
     SELECT held.* FROM held JOIN mailbox USING (account_id, id) WHERE mailbox.ctid = held.place
-), candidate AS MATERIALIZED (
-    SELECT * FROM (
-        SELECT n, account_id, mailbox_id, operation, modseq, m.place, old,
-               CASE WHEN operation = 'replace' THEN flags
-                    WHEN NOT string_to_array(lower(array_to_string(old, ' ')), ' ') && lowered
-                    THEN CASE operation WHEN 'add' THEN old || flags ELSE old END
-                    WHEN operation = 'add'
-                    THEN old || ARRAY(SELECT f FROM unnest(flags) AS f
-                                      WHERE lower(f) NOT IN (SELECT lower(x) FROM unnest(old) AS x))
-                    ELSE ARRAY(SELECT x FROM unnest(old) AS x WHERE lower(x) <> ALL (lowered)) END AS new
-        FROM (SELECT wanted.*, highest_modseq + 1 AS modseq FROM ready JOIN wanted USING (n)) AS change
-        JOIN unnest((SELECT CAST(:numbers AS bigint[])), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))
-             AS r (n, first, last) USING (n)
-        CROSS JOIN LATERAL (
-            SELECT ctid AS place, flags AS old FROM message
-            WHERE account_id = change.account_id AND mailbox_id = change.mailbox_id AND uid BETWEEN first AND last
-            OFFSET 0
-        ) AS m
+), change AS MATERIALIZED (
+    SELECT wanted.*, first, last, highest_modseq + 1 AS modseq,
+           operation = 'replace' OR '\\Seen' = ANY (flags) AS is_about_seen,
+           operation <> 'remove' AND '\\Seen' = ANY (flags) AS is_to_be_seen
+    FROM ready JOIN wanted USING (n)
+    JOIN unnest((SELECT CAST(:numbers AS bigint[])), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]))
+         AS r (n, first, last) USING (n)
+), before AS MATERIALIZED (
+    SELECT n, max(number + CASE operation WHEN 'add' THEN cardinality(flags) ELSE 0 END) AS most_flags,
+           count(*) FILTER (WHERE is_about_seen AND is_seen AND NOT is_to_be_seen)
+           - count(*) FILTER (WHERE is_about_seen AND NOT is_seen AND is_to_be_seen) AS more_unseen
+    FROM change CROSS JOIN LATERAL (
+        SELECT cardinality(flags) AS number, '\\Seen' = ANY (flags) AS is_seen FROM message
+        WHERE account_id = change.account_id AND mailbox_id = change.mailbox_id AND uid BETWEEN first AND last
         OFFSET 0
-    ) AS c
-    WHERE CASE operation WHEN 'replace' THEN NOT (old @> new AND new @> old)
-                         ELSE cardinality(new) <> cardinality(old) END
-), meant AS MATERIALIZED (
-    SELECT n, count(*) AS meant, max(cardinality(new)) AS most_flags FROM candidate GROUP BY n
+    ) AS m
+    GROUP BY n
 ), changed AS (
-    UPDATE message SET flags = c.new, modseq = c.modseq
-    FROM candidate AS c
-    WHERE message.ctid = place AND n <> ALL (ARRAY(SELECT n FROM meant WHERE most_flags > :max_flags))
-    RETURNING n, message.*, CAST('\\Seen' = ANY (old) AS integer) - CAST('\\Seen' = ANY (new) AS integer) AS unseen
+    UPDATE message SET modseq = c.modseq, flags = CASE
+        WHEN operation = 'replace' THEN c.flags
+        WHEN operation = 'add' THEN message.flags || CASE
+            WHEN is_exact AND NOT message.flags && c.flags OR NOT is_exact AND NOT {_LOWERED} && lowered THEN c.flags
+            ELSE ARRAY(SELECT f FROM unnest(c.flags) AS f
+                       WHERE lower(f) NOT IN (SELECT lower(x) FROM unnest(message.flags) AS x)) END
+        WHEN is_exact AND cardinality(c.flags) = 1 THEN array_remove(message.flags, c.flags[1])
+        ELSE ARRAY(SELECT x FROM unnest(message.flags) AS x WHERE lower(x) <> ALL (lowered)) END
+    FROM change AS c
+    WHERE message.account_id = c.account_id AND message.mailbox_id = c.mailbox_id AND message.uid BETWEEN first AND last
+      AND n <> ALL (ARRAY(SELECT n FROM before WHERE most_flags > :max_flags))
+      AND CASE operation
+          WHEN 'replace' THEN NOT (message.flags @> c.flags AND c.flags @> message.flags)
+          WHEN 'add' THEN NOT CASE WHEN is_exact THEN message.flags @> c.flags ELSE {_LOWERED} @> lowered END
+          ELSE CASE WHEN is_exact THEN message.flags && c.flags ELSE {_LOWERED} && lowered END END
+    RETURNING n, message.*
 ), done AS MATERIALIZED (
-    SELECT n, account_id, mailbox_id, count(*) AS changed, sum(unseen) AS more_unseen, {WORDS}
+    SELECT n, account_id, mailbox_id, count(*) AS changed, {WORDS}
     FROM (SELECT * FROM changed ORDER BY n, uid) AS c GROUP BY n, account_id, mailbox_id
 ), counted AS (
     UPDATE mailbox SET highest_modseq = highest_modseq + 1, unseen = unseen + more_unseen
-    FROM done WHERE mailbox.account_id = done.account_id AND mailbox.id = done.mailbox_id
+    FROM done JOIN before USING (n) WHERE mailbox.account_id = done.account_id AND mailbox.id = done.mailbox_id
 )
 SELECT n, {COLUMNS}, coalesce(changed, 0) AS changed, coalesce(more_unseen, 0) AS more_unseen, words, flags,
-       coalesce(meant, 0) AS meant
-FROM ready LEFT JOIN meant USING (n) LEFT JOIN done USING (n)
+       coalesce(most_flags, 0) AS most_flags
+FROM ready LEFT JOIN before USING (n) LEFT JOIN done USING (n)
 """
 
 
@@ -91,7 +102,7 @@ class _Change:
 
     place: int
     wanted: FlagSet
-    flags: str
+    flags: Sequence[str]
     ranges: Sequence[tuple[int, int]]
 
 
@@ -131,7 +142,7 @@ def _turns(wanted: Sequence[FlagSet]) -> list[list[_Change]]:
         if not is_plain(one.change):
             continue
         try:
-            change = _Change(place, one, " ".join(canonical_flags(one.change.flags)), joined(one.change.uids))
+            change = _Change(place, one, canonical_flags(one.change.flags), joined(one.change.uids))
         except Refused:
             continue
         number = before[one.mailbox_id]
@@ -148,7 +159,8 @@ def _values(turn: Sequence[_Change]) -> dict[str, Any]:
         "accounts": [change.wanted.account_id for change in turn],
         "mailboxes": [change.wanted.mailbox_id for change in turn],
         "operations": [change.wanted.change.operation for change in turn],
-        "flags": [change.flags for change in turn],
+        "exact": [_SYSTEM.issuperset(change.flags) for change in turn],
+        "flags": [" ".join(change.flags) for change in turn],
         "numbers": [number for number, _, _ in ranges],
         "firsts": [first for _, first, _ in ranges],
         "lasts": [last for _, _, last in ranges],
@@ -158,12 +170,12 @@ def _values(turn: Sequence[_Change]) -> dict[str, Any]:
 
 def _stored(wanted: FlagSet, row: Any, changed: Changed) -> FlagsStored | None:
     """The answer, with `changes` if nobody else has changed anything since the frontend looked."""
+    if row.most_flags > MAX_FLAGS:  # or may be, as some of the flags may be there
+        return None
     before, seen = row.highest_modseq, wanted.change.seen
     modseq = before + 1 if row.changed else before
     if row.changed:
         changed.note(wanted.account_id, wanted.mailbox_id, modseq)
-    if row.changed < row.meant:  # they would have too many flags
-        return None
     if seen is None or seen < before:
         return FlagsStored(modseq=modseq)
     mailbox = msgspec.structs.replace(to_mailbox(row), highest_modseq=modseq, unseen=row.unseen + row.more_unseen)
