@@ -18,13 +18,16 @@ def test_calls_of_an_own_mailbox(postroom: RunningPostroom, calls: list[str], re
     with imaplib.IMAP4(HOST, replica()["imap"], timeout=TIMEOUT_S) as client:
         client.login(user.address, user.password)
 
-        def made_by(command: Callable[..., object], *arguments: str | None) -> list[str]:
+        def made_by(command: Callable[..., object], *arguments: str | bytes | None) -> list[str]:
             calls.clear()
             command(*arguments)
             return calls[:]
 
         assert made_by(client.select, "INBOX") == ["mailboxes", "columns"]
         assert made_by(client.search, None, "UNSEEN") == []
+        assert made_by(client.append, "INBOX", None, None, b"Subject: x\r\n\r\nbody\r\n") == ["messages", "columns"]
+        assert made_by(client.store, "1", "+FLAGS", "\\Deleted") == ["flags"]
+        assert made_by(client.expunge) == ["expunge"]
         assert made_by(client.search, None, "TEXT", "none") == ["search"]
 
 

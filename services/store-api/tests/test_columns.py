@@ -96,6 +96,12 @@ async def test_whoever_changes_flags_is_told_what_others_have_changed(
     stored = await store.store_flags(account.id, account.inbox.id, again)
     assert stored.changes is not None
     assert (len(stored.changes), stored.changes.expunged) == (0, [])
+    await store.store_flags(account.id, account.inbox.id, msgspec.structs.replace(add, uids=[5], flags=["$Other"]))
+    expunged = await store.expunge(account.id, account.inbox.id, wire.Expunge(uids=[2], force=True, seen=stored.modseq))
+    assert expunged.changes == await store.columns(account.id, account.inbox.id, stored.modseq)
+    assert expunged.changes is not None
+    assert (list(Table.of(expunged.changes).uids), expunged.changes.expunged) == ([5], [2])
+    assert (await store.expunge(account.id, account.inbox.id, wire.Expunge())).changes is None
     asks_nothing = msgspec.structs.replace(add, seen=None)
     assert (await store.store_flags(account.id, account.inbox.id, asks_nothing)).changes is None
 

@@ -13,7 +13,7 @@ from imap.header_fields import HeaderFields
 from imap.listening import Listening
 from imap.lists import Lists
 from imap.settings import Settings
-from imap.views import SharedMailbox, Views
+from imap.views import Changed, SharedMailbox, Views
 from imap.watches import Watch, Watches
 from mail_proto.imap.enabled import Enabled
 from mail_proto.imap.errors import Refused
@@ -21,7 +21,7 @@ from mail_proto.imap.rights import RIGHTS, WRITING
 from mail_proto.imap.states import State
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import StoreError
-from mail_runtime.contracts.store import FlagsStored, Mailbox, Principal, StoreFlags
+from mail_runtime.contracts.store import Expunge, Expunged, FlagsStored, Mailbox, Principal, StoreFlags
 from mail_runtime.contracts.store.sharing import is_elsewhere
 from mail_runtime.store_client import StoreClient
 
@@ -219,19 +219,26 @@ class Session:
 
     async def store_flags(self, change: StoreFlags) -> FlagsStored:
         """In the selected mailbox; the view is up to date then. Raises NotFound, NotPermitted, Refused, Unavailable."""
+        return await self._change(lambda mailbox: mailbox.store_flags(change))
+
+    async def expunge(self, wanted: Expunge) -> Expunged:
+        """In the selected mailbox; the view is up to date then. Raises as `store_flags`."""
+        return await self._change(lambda mailbox: mailbox.expunge(wanted))
+
+    async def _change(self, change: Callable[[SharedMailbox], Awaitable[Changed]]) -> Changed:
         assert self.selected is not None, "checked by states.check_allowed"
         shared, before = self.selected.shared, self.selected.view.columns.modseq
         self.watch.changed.clear()
         try:
             with self.watch.making() as made:
-                stored = await shared.store_flags(change)
+                changed = await change(shared)
                 # Of another's mailbox news are that rights have changed, at the same modseq.
-                if self.watch.owner_id is None and stored.modseq > before:
-                    made.add(stored.modseq)
+                if self.watch.owner_id is None and changed.modseq > before:
+                    made.add(changed.modseq)
         except StoreError:
             self.watch.changed.set()
             raise
-        return stored
+        return changed
 
     def unselect(self) -> None:
         if self.selected is not None:

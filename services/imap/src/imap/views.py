@@ -6,7 +6,7 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,10 +16,12 @@ from imap.watches import Hearing, Watches
 from mail_proto.imap.mailbox_columns import MailboxColumns, Rows
 from mail_proto.imap.view import View
 from mail_runtime.contracts.errors import NotFound, NotPermitted
-from mail_runtime.contracts.store import Columns, FlagsStored, Mailbox, StoreFlags
+from mail_runtime.contracts.store import Columns, Expunge, Expunged, FlagsStored, Mailbox, StoreFlags
 from mail_runtime.contracts.store.columns import flag_column, word_column
 from mail_runtime.contracts.store.uids import joined
 from mail_runtime.store_client import StoreClient
+
+Changed = TypeVar("Changed", FlagsStored, Expunged)
 
 # Mailboxes that nobody has open, kept for whoever opens them next; the ones used last.
 KEPT_OCTETS: Final = 32 * 1024 * 1024
@@ -82,19 +84,33 @@ class SharedMailbox:
         return self._watches.is_unchanged(self._account_id, hearing, self._mailbox_id, self.columns.modseq)
 
     async def store_flags(self, change: StoreFlags) -> FlagsStored:
-        """Change flags; what changed up to then is known after it. Raises NotFound, NotPermitted, Refused, Unavailable.
+        """What changed up to then is known after it. Raises NotFound, NotPermitted, Refused, Unavailable."""
+        elsewhere = self.mailbox.owner_id is not None
 
-        Nobody reads the mailbox meanwhile, so that the answer is what comes next.
-        """
+        def ask(seen: int) -> Awaitable[FlagsStored]:
+            wanted = msgspec.structs.replace(change, seen=seen)
+            return self._store.store_flags(self._account_id, self._mailbox_id, wanted, elsewhere=elsewhere)
+
+        return await self._change(ask)
+
+    async def expunge(self, expunge: Expunge) -> Expunged:
+        """What changed up to then is known after it. Raises as `store_flags`."""
+
+        def ask(seen: int) -> Awaitable[Expunged]:
+            wanted = msgspec.structs.replace(expunge, seen=seen)
+            return self._store.expunge(self._account_id, self._mailbox_id, wanted)
+
+        return await self._change(ask)
+
+    async def _change(self, ask: Callable[[int], Awaitable[Changed]]) -> Changed:
+        """Nobody reads the mailbox meanwhile, so that the answer is what comes next."""
         async with self._reading:
-            wanted = msgspec.structs.replace(change, seen=max(1, self.columns.modseq))
-            elsewhere = self.mailbox.owner_id is not None
-            stored = await self._store.store_flags(self._account_id, self._mailbox_id, wanted, elsewhere=elsewhere)
-            if stored.changes is not None:
-                self._take(stored.changes)
-        if stored.changes is None:  # another's mailbox, or a store of the release before
+            changed = await ask(max(1, self.columns.modseq))
+            if changed.changes is not None:
+                self._take(changed.changes)
+        if changed.changes is None:  # another's mailbox, or a store of the release before
             await self.refresh()
-        return stored
+        return changed
 
     def _take(self, columns: Columns) -> None:
         rows, modseq = _rows(columns), columns.mailbox.highest_modseq

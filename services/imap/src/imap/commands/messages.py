@@ -45,8 +45,7 @@ async def expunge(session: Session, command: Expunge) -> Done:
     selected = session.writable()
     uids = None if command.uids is None else selected.view.select(command.uids, by_uid=True)
     wanted = wire.Expunge(uids=None if uids is None else compact(uids))
-    expunged = await session.store.expunge(session.account_id, selected.mailbox.id, wanted)
-    session.watch.changed.set()
+    expunged = await session.expunge(wanted)
     # RFC 7162 §3.2.7: everything up to there is told before the OK.
     code = f"HIGHESTMODSEQ {expunged.modseq}" if expunged.uids and session.enabled.qresync else ""
     return Done("expunged", code)

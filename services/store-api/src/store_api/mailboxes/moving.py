@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_runtime.contracts.store import Copied, CopyMessages, Expunge, Expunged, Mailbox, UidSet
 from store_api.db.engine import Database, fetch
 from store_api.events.notifier import Notifier
+from store_api.mailboxes.changes import read_columns
 from store_api.mailboxes.changing import changing
 from store_api.mailboxes.quota import lock_room
 from store_api.mailboxes.reaching import Held, hold
@@ -140,7 +142,10 @@ async def expunge(
         expunged = await expunge_locked(connection, held.owner_id, mailbox_id, held.mailbox.highest_modseq, wanted)
         if expunged.uids:
             changed.note(held.owner_id, mailbox_id, expunged.modseq)
-    return expunged
+        if wanted.seen is None or held.owner_id != account_id:
+            return expunged
+        changes = await read_columns(connection, account_id, mailbox_id, wanted.seen)
+        return msgspec.structs.replace(expunged, changes=changes)
 
 
 async def expunge_locked(

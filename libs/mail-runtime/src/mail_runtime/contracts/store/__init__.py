@@ -3,7 +3,7 @@
 Fields may be added with a default, never removed: old and new processes talk to each other during an upgrade.
 """
 
-from mail_runtime.contracts.store.columns import Columns, FlagsStored
+from mail_runtime.contracts.store.columns import Columns, Expunged, FlagsStored
 from mail_runtime.contracts.store.contents import BlobIds, Summary
 from mail_runtime.contracts.store.directory import (
     BearerToken,
@@ -29,7 +29,6 @@ from mail_runtime.contracts.store.mailboxes import (
     CreateMailbox,
     Deleted,
     Expunge,
-    Expunged,
     FlagSet,
     Mailbox,
     MailboxIds,

@@ -51,6 +51,14 @@ class FlagsStored(msgspec.Struct, frozen=True, kw_only=True):
     changes: Columns | None = None
 
 
+class Expunged(msgspec.Struct, frozen=True, kw_only=True):
+    """`changes` as in `FlagsStored`."""
+
+    modseq: int
+    uids: list[int]
+    changes: Columns | None = None
+
+
 def _native(kind: str, octets: bytes) -> memoryview:
     """Words in network order as numbers of this machine."""
     words = array(kind)

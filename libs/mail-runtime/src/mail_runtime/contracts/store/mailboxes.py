@@ -152,15 +152,14 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expunge(msgspec.Struct, frozen=True, kw_only=True):
-    """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3)."""
+    """Remove messages that carry \\Deleted: all, or those among `uids`. `force` ignores the flag (POP3).
+
+    `seen` as in `StoreFlags`.
+    """
 
     uids: UidSet | None = None
     force: bool = False
-
-
-class Expunged(msgspec.Struct, frozen=True, kw_only=True):
-    modseq: int
-    uids: list[int]
+    seen: int | None = None
 
 
 class MailboxIds(msgspec.Struct, frozen=True, kw_only=True):
