@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from mail_runtime.contracts.store.search import ThreadAlgorithm
 from store_api.search.keys import Keys
@@ -15,9 +16,11 @@ from store_api.search.keys import Keys
 COLUMNS: Final = ("base_subject", "is_reply", "sent_date", "message_id", "refs")
 
 
-@dataclass(frozen=True, slots=True)
-class Threaded:
-    """A message as it is threaded. `date`: seconds since the epoch, sent or else arrived (RFC 5256 §2.2)."""
+class Threaded(NamedTuple):
+    """A message as it is threaded. `date`: seconds since the epoch, sent or else arrived (RFC 5256 §2.2).
+
+    A tuple is made in a third of the time that a dataclass takes.
+    """
 
     uid: int
     date: int
@@ -25,6 +28,11 @@ class Threaded:
     is_reply: bool = False
     message_id: str = ""
     references: Sequence[str] = ()
+
+
+_UID: Final = attrgetter("uid")
+_DATE: Final = attrgetter("date")
+_BASE_SUBJECT: Final = attrgetter("base_subject")
 
 
 def threaded(keys: Keys) -> list[Threaded]:
@@ -83,9 +91,12 @@ class Node:
 
 def ordered_subject(messages: Iterable[Threaded]) -> list[Node]:
     """ORDEREDSUBJECT: the first of each base subject, with all the others of it below, by sent date."""
-    ordered = sorted(messages, key=lambda message: (message.base_subject, message.date, message.uid))
+    # Sorting is stable, and quicker by one value at a time.
+    ordered = sorted(messages, key=_UID)
+    ordered.sort(key=_DATE)
+    ordered.sort(key=_BASE_SUBJECT)
     roots = []
-    for _, group in groupby(ordered, key=lambda message: message.base_subject):
+    for _, group in groupby(ordered, key=_BASE_SUBJECT):
         root, *others = (Node(message) for message in group)
         root.children = dict.fromkeys(others)
         roots.append(root)
@@ -94,7 +105,7 @@ def ordered_subject(messages: Iterable[Threaded]) -> list[Node]:
 
 def references(messages: Sequence[Threaded]) -> list[Node]:
     """REFERENCES: its six steps."""
-    nodes = _linked(sorted(messages, key=lambda message: message.uid))
+    nodes = _linked(sorted(messages, key=_UID))
     roots = _pruned([node for node in nodes if node.parent is None])
     _sort_children_of_dummies(roots)
     roots = _gathered(sorted(roots, key=lambda root: root.order))
@@ -137,7 +148,8 @@ def _walk(roots: Iterable[Node]) -> Iterator[Node]:
     while pending:
         node = pending.pop()
         yield node
-        pending.extend(node.children)
+        if node.children:
+            pending += node.children
 
 
 def _pruned(roots: list[Node]) -> list[Node]:
@@ -226,7 +238,17 @@ _ALGORITHMS: Final[dict[str, Callable[[Sequence[Threaded]], list[Node]]]] = {
 def forest(messages: Keys, algorithm: ThreadAlgorithm) -> tuple[list[int], list[int]]:
     """What `flattened` gives of messages with the values of COLUMNS."""
     with _collecting_later():
-        return flattened(_ALGORITHMS[algorithm](threaded(messages)))
+        roots = _ALGORITHMS[algorithm](threaded(messages))
+        found = flattened(roots)
+        _take_apart(roots)
+        return found
+
+
+def _take_apart(roots: list[Node]) -> None:
+    """Without cycles nodes are freed as soon as nobody has them: the collector would look at them all to find out."""
+    for node in _walk(roots):
+        node.parent = None
+    roots.clear()
 
 
 @contextmanager
@@ -252,5 +274,6 @@ def flattened(roots: Sequence[Node]) -> tuple[list[int], list[int]]:
         node, depth = pending.pop()
         uids.append(0 if node.message is None else node.message.uid)
         depths.append(depth)
-        pending.extend((child, depth + 1) for child in reversed(node.children))
+        if node.children:
+            pending += [(child, depth + 1) for child in reversed(node.children)]
     return uids, depths
