@@ -141,6 +141,8 @@ def test_a_deleted_mailbox_leaves_its_inferiors_and_its_subscription(
     """RFC 9051 §6.3.5, §6.3.7."""
     client = imap(user)
     client.create_folder("above/below")
+    for name in ("above", "above/below"):
+        client.subscribe_folder(name)
     client.delete_folder("above")
     flags = {name: set(flags) for flags, _, name in client.list_folders()}
     assert flags["above"] == {b"\\NonExistent", b"\\Noselect", b"\\HasChildren"}
@@ -185,7 +187,7 @@ def test_numbers_stay_until_they_may_change(postroom: RunningPostroom, user: Use
         lines.append(line)
     assert not [line for line in lines if b"EXPUNGE" in line]
     assert [line[:10] for line in lines if b" FETCH (UID" in line] == [b"* 2 FETCH ", b"* 3 FETCH "]
-    assert line.startswith(b"c NO [EXPUNGEISSUED]")
+    assert line.startswith(b"c OK [EXPUNGEISSUED]")
     raw.send(b"d NOOP\r\n")
     assert raw.line() == b"* 1 EXPUNGE\r\n"
     assert raw.answer(b"d").startswith(b"d OK")
