@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail_proto.imap import commands as c
-from mail_proto.imap import dates, parser, sequence, utf7
+from mail_proto.imap import dates, message_grammar, parser, sequence, utf7
 from mail_proto.imap.compression import Compression
 from mail_proto.imap.fetch_items import Attribute, Binary, Section
 from mail_proto.imap.framing import (
@@ -168,6 +168,7 @@ def test_commands(line: bytes, command: c.Command) -> None:
 
 def test_what_was_parsed_before_is_the_same() -> None:
     lines = [b"NOOP", b"noop", b"FETCH 1:* FLAGS", b"UID FETCH 7 (UID BODY.PEEK[HEADER.FIELDS (X-Y)]<0.5>)"]
+    lines += [b"UID FETCH 7 FLAGS", b"UID FETCH 7 FLAGS (CHANGEDSINCE 5)", b"FETCH 7 FLAGS", b"FETCH 8 BODY[1] "]
     for line in lines * 2:
         _, command = parse_command(b"t1 " + line)
         assert parse_command(b"t2 " + line) == (b"t2", command)
@@ -181,8 +182,32 @@ def test_secrets_and_what_is_long_are_parsed_and_forgotten() -> None:
         parse_command(b"a " + line)
         assert line not in parser._known
     for number in range(1, parser.KNOWN_COMMANDS + 10):
-        parse_command(b"a FETCH %d FLAGS" % number)
+        parse_command(b"a FETCH %d BODY[%d]" % (number, number))
         assert len(parser._known) <= parser.KNOWN_COMMANDS
+        assert len(message_grammar._known_items) <= message_grammar.KNOWN_ITEMS
+    long = b"(" + b" ".join(b"BODY[%d]" % number for number in range(1, 100)) + b")"
+    parse_command(b"a FETCH 1 " + long)
+    assert long not in message_grammar._known_items
+
+
+def test_what_a_fetch_needs_depends_on_how_it_is_asked() -> None:
+    """The same items, parsed before or not."""
+    for _ in range(2):
+        for line, names in [
+            (b"FETCH 1 (FLAGS RFC822.SIZE)", ("FLAGS", "RFC822.SIZE")),
+            (b"UID FETCH 1 (FLAGS RFC822.SIZE)", ("UID", "FLAGS", "RFC822.SIZE")),
+            (b"FETCH 1 (FLAGS RFC822.SIZE) (CHANGEDSINCE 1)", ("FLAGS", "RFC822.SIZE", "MODSEQ")),
+            (b"UID FETCH 1 (MODSEQ UID) (CHANGEDSINCE 1)", ("MODSEQ", "UID")),
+            (b"FETCH 1 (FLAGS ENVELOPE)", ()),
+        ]:
+            _, command = parse_command(b"a " + line)
+            assert isinstance(command, c.Fetch)
+            assert command.plan.columns == names
+        _, command = parse_command(b"a UID FETCH 1 (BODY[] BODY.PEEK[HEADER] PREVIEW)")
+        assert isinstance(command, c.Fetch)
+        needed = command.plan
+        assert (needed.bodies, needed.headers, needed.summaries, needed.previews) == (True, True, True, True)
+        assert (needed.objects, needed.sets_seen, needed.names) == (False, True, {"UID", "PREVIEW"})
 
 
 @pytest.mark.parametrize(

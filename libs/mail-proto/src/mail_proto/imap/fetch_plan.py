@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mail_proto.imap.fetch_items import Attribute, Binary, FetchItem, Section
@@ -15,6 +16,9 @@ COLUMNS: Final = {
     "RFC822.SIZE": b"RFC822.SIZE %d",
     "UID": b"UID %d",
 }
+# Plans of so few and short items are made once.
+KEPT_ITEMS: Final = 12
+KEPT_OCTETS: Final = 200
 _SUMMARISED: Final = frozenset({"ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW"})
 _OF_OBJECTS: Final = frozenset({"EMAILID", "THREADID", "SAVEDATE"})
 
@@ -41,6 +45,18 @@ class FetchPlan:
 
 def plan(items: tuple[FetchItem, ...], *, by_uid: bool = False, with_modseq: bool = False) -> FetchPlan:
     """UID FETCH tells uids (RFC 9051 §6.4.9), CHANGEDSINCE modseqs (RFC 7162 §3.1.4.1)."""
+    labels = [item.label for item in items if not isinstance(item, Attribute)]
+    if len(items) > KEPT_ITEMS or any(len(label) > KEPT_OCTETS for label in labels):
+        return _made(items, by_uid, with_modseq)
+    return _kept(items, by_uid, with_modseq)
+
+
+@lru_cache(maxsize=500)
+def _kept(items: tuple[FetchItem, ...], by_uid: bool, with_modseq: bool) -> FetchPlan:
+    return _made(items, by_uid, with_modseq)
+
+
+def _made(items: tuple[FetchItem, ...], by_uid: bool, with_modseq: bool) -> FetchPlan:
     if by_uid and Attribute("UID") not in items:
         items = (Attribute("UID"), *items)
     if with_modseq and Attribute("MODSEQ") not in items:

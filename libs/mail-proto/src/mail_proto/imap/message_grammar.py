@@ -19,6 +19,12 @@ from mail_proto.imap.sort_keys import sort_criteria, thread_algorithm
 _RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "CONTEXT", "UPDATE"})
 
 
+# What clients fetch of one message after the other is parsed once.
+KNOWN_ITEMS: Final = 500
+KNOWN_OCTETS: Final = 200
+_known_items: Final[dict[bytes, tuple[FetchItem, ...]]] = {}
+
+
 def _expunge(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     return c.Expunge(cursor.sequence_set())
 
@@ -129,7 +135,15 @@ def _fetch(cursor: Cursor, name: str, by_uid: bool) -> c.Command:
     """fetch = "FETCH" SP sequence-set SP fetch-att… [SP "(" fetch-modifier *(SP fetch-modifier) ")"]  (RFC 4466)"""
     messages = cursor.sequence_set()
     cursor.space()
+    start = cursor.at
+    if known := _known_items.get(cursor.octets[start:]):
+        cursor.at = len(cursor.octets)
+        return c.Fetch(messages, known, by_uid)
     items = parse_fetch_items(cursor)
+    if cursor.at_end and cursor.at - start <= KNOWN_OCTETS:
+        if len(_known_items) >= KNOWN_ITEMS:
+            _known_items.clear()
+        _known_items[cursor.octets[start:]] = items
     changed_since: int | None = None
     vanished = False
     partial: PartialRange | None = None
