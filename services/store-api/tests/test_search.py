@@ -543,6 +543,16 @@ def test_addresses_with_comments_are_found_as_envelope_has_them() -> None:
     assert fields.to == "plain@example.org (plain)"
 
 
+async def test_addresses_with_comments_are_found_before_they_are_indexed(shelf: Shelf) -> None:
+    await shelf.add(b"From: Fred <fred (or not)@ (where) example.org>\r\n\r\n", b"From:\r\n\r\n")
+    for _ in range(2):
+        assert await shelf.find(wire.InHeader("from", "fred@example.org")) == [1]
+        assert await shelf.find(wire.InHeader("from", "or not")) == [1]
+        assert await shelf.find(wire.InHeader("from", "")) == [1, 2]
+        assert await shelf.find(wire.InHeader("to", "")) == []
+        await shelf.index()
+
+
 async def test_phrases_of_fields(shelf: Shelf) -> None:
     await shelf.add(
         letter("one", "x", List_Id="Friends of the Python <python-list.python.org>", X_Mailer="Of Mice"),

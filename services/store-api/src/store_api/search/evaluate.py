@@ -11,7 +11,7 @@ from uuid import UUID
 from mail_proto.fold import fold
 from mail_proto.message.search_text import SearchText
 from mail_runtime.contracts.store import search as wire
-from store_api.search.fields import Fields
+from store_api.search.fields import NAMED, Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def matches(key: wire.SearchKey, message: Message, now: int) -> bool:
         case wire.Changed(since):
             return message.modseq >= since
         case wire.InHeader(name, text):
-            return any(fold(text) in value for value in message.text.values(fold(name)))
+            return any(fold(text) in value for value in _values(message, fold(name)))
         case wire.InText(text, header_too):
             return _contains(message.text, fold(text), header_too=header_too)
         case wire.HasId(of, wanted):
@@ -67,6 +67,14 @@ def matches(key: wire.SearchKey, message: Message, now: int) -> bool:
         case wire.AllOf(keys):
             return all(matches(inner, message, now) for inner in keys)
     assert_never(key)
+
+
+def _values(message: Message, name: str) -> list[str]:
+    """Of the header fields of a folded name. What has a column is looked for in that."""
+    if name not in NAMED:
+        return message.text.values(name)
+    column: str | None = getattr(message.fields, "from_" if name == "from" else name)
+    return [] if column is None else column.split("\n")
 
 
 def _contains(text: SearchText, needle: str, *, header_too: bool) -> bool:
