@@ -84,7 +84,7 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
     name = command.name if isinstance(command, c.Simple) else type(command).__name__.upper()
     session.begin(tag)
     start = time.perf_counter()
-    if session.selected is not None and not session.selected.told_highest:
+    if session.selected is not None and not session.selected.told_highest and session.enabled.condstore:
         await _tell_highest(session, session.selected, command)
     try:
         work = _COMMANDS[type(command)](session, command)
@@ -108,7 +108,7 @@ async def run(protocol: ServerSession, session: Session, tag: bytes, command: c.
 
 async def _tell_highest(session: Session, selected: Selected, command: c.Command) -> None:
     """Once the client shows that it knows modseqs, it must know the one to begin with (RFC 7162 §3.1.3, example 5)."""
-    if not session.enabled.condstore or isinstance(command, c.Select):
+    if isinstance(command, c.Select):
         return
     selected.told_highest = True
     await session.send(b"* OK [HIGHESTMODSEQ %d] up to here\r\n" % max(1, selected.view.told_modseq))

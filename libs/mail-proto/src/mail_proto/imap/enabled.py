@@ -38,7 +38,7 @@ class Enabled:
     @property
     def condstore(self) -> bool:
         """FETCH responses that nobody asked for carry uids and modseqs (RFC 7162 §3.2.4); QRESYNC implies it."""
-        return bool(self._names & {"CONDSTORE", "QRESYNC"})
+        return "CONDSTORE" in self._names or "QRESYNC" in self._names
 
     @property
     def qresync(self) -> bool:
@@ -48,4 +48,4 @@ class Enabled:
     @property
     def utf8(self) -> bool:
         """Mailbox names are UTF-8 in both directions (RFC 9051 §5.1, RFC 6855 §3)."""
-        return bool(self._names & {"IMAP4rev2", "UTF8=ACCEPT"})
+        return "IMAP4rev2" in self._names or "UTF8=ACCEPT" in self._names

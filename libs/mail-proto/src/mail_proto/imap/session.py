@@ -110,14 +110,14 @@ class ServerSession:
                 yield Bye(status(b"*", b"BYE", str(lost)))
                 return
             match event:
+                case Line(line):
+                    yield self._take(line)
                 case None:
                     return
                 case ContinuationNeeded():
                     yield Reply(b"+ go on\r\n")
                 case LiteralRefused(tag, is_append):
                     yield self.failed(tag, self._literal_fault(is_append=is_append))
-                case Line(line):
-                    yield self._take(line)
 
     def _literal_fault(self, *, is_append: bool) -> ImapFault:
         if not is_append:

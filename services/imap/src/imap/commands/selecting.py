@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from imap.commands.listing import responses_to
 from imap.commands.vanished import resync
 from imap.session import Done, Selected, Session
@@ -9,6 +11,8 @@ from mail_proto.imap.commands import ListMailboxes, Select, Simple
 from mail_proto.imap.object_ids import mailbox_id
 from mail_runtime.contracts.errors import StoreError
 from mail_runtime.contracts.store import Expunge
+
+_NO_MORE: Final = Done("that is all")
 
 
 async def select(session: Session, command: Select) -> Done:
@@ -75,7 +79,7 @@ async def simple(session: Session, command: Simple) -> Done:
             # The client asks for news: looked up, unless it is proven that there are none.
             if session.selected is not None and not await session.is_current():
                 session.watch.changed.set()
-            return Done("that is all")
+            return _NO_MORE
 
 
 async def _close(session: Session) -> Done:
