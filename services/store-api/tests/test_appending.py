@@ -6,8 +6,12 @@ import io
 import uuid
 
 import aiohttp
+import msgspec
 import pytest
 
+from mail_runtime.contracts import store as wire
+from mail_runtime.contracts.errors import NotFound, OverQuota, Refused
+from mail_runtime.contracts.framing import pack_envelope, pack_stream
 from mail_runtime.store_client import StoreClient
 
 from .conftest import MESSAGE, Account
@@ -81,3 +85,44 @@ async def test_a_mailbox_of_another(rest: aiohttp.ClientSession, account: Accoun
         assert response.status == 404
     async with rest.get(messages_of(other_account)) as response:
         assert (await response.json())["items"] == []
+
+
+async def test_messages_of_several_sessions_are_stored_each_for_itself(
+    rest: aiohttp.ClientSession, store: StoreClient, account: Account, other_account: Account
+) -> None:
+    """A bad one fails alone, and each has the answer that it would get alone."""
+    async with rest.patch(f"/v1/accounts/{other_account.address}", json={"quota_octets": 1}) as response:
+        assert response.status == 200, await response.text()
+    nowhere, archive = uuid.uuid4(), account.mailboxes["Archive"].id
+    seen, bad = wire.AppendHeader(flags=["\\Seen"]), wire.AppendHeader(flags=["not a flag"])
+    wanted = [
+        (account, account.inbox.id, seen),
+        (account, nowhere, seen),
+        (account, account.inbox.id, bad),
+        (other_account, other_account.inbox.id, seen),
+        (account, other_account.mailboxes["Archive"].id, seen),
+        (account, archive, seen),
+        (account, account.inbox.id, wire.AppendHeader()),
+    ]
+    given = [
+        (wire.HandedAppend(account_id=one.id, mailbox_id=mailbox_id, header=header), b"Subject: %d\r\n\r\n" % number)
+        for number, (one, mailbox_id, header) in enumerate(wanted)
+    ]
+    answers = await store._append_set(given)
+    alike = [wire.Appended, NotFound, Refused, OverQuota, NotFound, wire.Appended, wire.Appended]
+    assert [type(answer) for answer in answers] == alike
+    inbox = await store.changes(account.id, account.inbox.id)
+    assert inbox.uids == [answers[0].uid, answers[6].uid]
+    assert inbox.flags == [["\\Seen"], []]
+    assert await store.bodies(account.id, inbox.blob_ids) == [given[0][1], given[6][1]]
+    [kept] = (await store.changes(account.id, archive)).blob_ids
+    assert await store.bodies(account.id, [kept]) == [given[5][1]]
+
+
+async def test_a_set_of_messages_has_as_many_as_it_says(store: StoreClient, account: Account) -> None:
+    header = wire.HandedAppend(account_id=account.id, mailbox_id=account.inbox.id, header=wire.AppendHeader())
+    for headers, messages in (([], []), ([header], []), ([header], [MESSAGE, MESSAGE])):
+        sent = pack_envelope(msgspec.msgpack.encode(headers), b"".join(pack_stream(messages)))
+        with pytest.raises(Refused):
+            await store._call("POST", "/append-sets", sent)
+    assert (await store.changes(account.id, account.inbox.id)).uids == []

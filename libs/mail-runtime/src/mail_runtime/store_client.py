@@ -59,6 +59,10 @@ class StoreClient:
             self._hand_over, size=lambda given: len(given[1])
         )
         self._alone_until = 0.0
+        self._appending: HandingOver[tuple[wire.HandedAppend, bytes], wire.Appended] = HandingOver(
+            self._append_set, size=lambda given: len(given[1])
+        )
+        self._append_alone_until = 0.0
         self._storing_flags = HandingOver(self._store_flag_sets, gather_s=FLAGS_GATHER_S)
         self._flags_alone_until = 0.0
 
@@ -73,6 +77,7 @@ class StoreClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._handing_over.close()
+        await self._appending.close()
         await self._storing_flags.close()
         if self._http is not None:
             await self._http.close()
@@ -284,10 +289,42 @@ class StoreClient:
         *,
         elsewhere: bool = False,
     ) -> wire.Appended:
-        """Returns after commit. `elsewhere`: the mailbox is another's. Raises NotFound, NotPermitted, TooLarge."""
+        """Returns after commit. `elsewhere`: the mailbox is another's. Small messages of several callers go in one
+        request (`handing_over`). Raises NotFound, NotPermitted, TooLarge.
+        """
+        if elsewhere or len(message) > SMALL_OCTETS or time.monotonic() < self._append_alone_until:
+            return await self._append_alone(account_id, mailbox_id, header, message, elsewhere=elsewhere)
+        handed = wire.HandedAppend(account_id=account_id, mailbox_id=mailbox_id, header=header)
+        return await self._appending.give((handed, message))
+
+    async def _append_alone(
+        self, account_id: UUID, mailbox_id: UUID, header: wire.AppendHeader, message: bytes, *, elsewhere: bool = False
+    ) -> wire.Appended:
         body = framing.pack_envelope(_encode(header), message)
         path = f"/accounts/{account_id}/mailboxes/{mailbox_id}/messages" + ("?elsewhere=1" if elsewhere else "")
         return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=wire.Appended)
+
+    async def _append_set(
+        self, given: Sequence[tuple[wire.HandedAppend, bytes]]
+    ) -> Sequence[wire.Appended | StoreError]:
+        """Several in one request, or one by one where the store doesn't know such requests."""
+        if len(given) > 1 and time.monotonic() >= self._append_alone_until:
+            headers, messages = [handed for handed, _ in given], [message for _, message in given]
+            body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
+            try:
+                answer = await self._call("POST", "/append-sets", body, BULK_TIMEOUT_S)
+                answers = msgspec.msgpack.decode(answer, type=list[wire.AppendAnswer])
+            except NotFound:
+                self._append_alone_until = time.monotonic() + ALONE_S
+            else:
+                return [one.appended or _refusal(one.status, one.text) for one in answers]
+        return await asyncio.gather(*(self._answer_append(*one) for one in given))
+
+    async def _answer_append(self, handed: wire.HandedAppend, message: bytes) -> wire.Appended | StoreError:
+        try:
+            return await self._append_alone(handed.account_id, handed.mailbox_id, handed.header, message)
+        except StoreError as error:
+            return error
 
     async def append_all(
         self,
@@ -465,7 +502,11 @@ class StoreClient:
 
 def _error(status: int, text: str) -> StoreError | None:
     """What the answer to one of several raises to who asked."""
-    return None if status < 300 else ERROR_OF.get(status, Unavailable)(text)
+    return None if status < 300 else _refusal(status, text)
+
+
+def _refusal(status: int, text: str) -> StoreError:
+    return ERROR_OF.get(status, Unavailable)(text)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

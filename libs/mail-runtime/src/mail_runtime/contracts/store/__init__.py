@@ -20,6 +20,7 @@ from mail_runtime.contracts.store.directory import (
 )
 from mail_runtime.contracts.store.ingest import Accepted, Answer, DsnRequest, Handed, Notify, Ret, TlsWish, Transmission
 from mail_runtime.contracts.store.mailboxes import (
+    AppendAnswer,
     Appended,
     AppendHeader,
     ChangeMailbox,
@@ -30,6 +31,7 @@ from mail_runtime.contracts.store.mailboxes import (
     Deleted,
     Expunge,
     FlagSet,
+    HandedAppend,
     Mailbox,
     MailboxIds,
     QuotaUsage,
@@ -56,6 +58,7 @@ __all__ = [
     "Accepted",
     "AclEntry",
     "Answer",
+    "AppendAnswer",
     "AppendHeader",
     "Appended",
     "BearerToken",
@@ -78,6 +81,7 @@ __all__ = [
     "FlagSet",
     "FlagsStored",
     "Handed",
+    "HandedAppend",
     "KeepMaildrops",
     "LogInToMaildrop",
     "LoggedIn",

@@ -104,6 +104,22 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
 
 
+class HandedAppend(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several messages of a request, which follow as a stream; its mailbox is one of the account's own."""
+
+    account_id: UUID
+    mailbox_id: UUID
+    header: AppendHeader
+
+
+class AppendAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one of them: as if it had come alone, an HTTP status and the text of an error, or its uid."""
+
+    status: int
+    text: str = ""
+    appended: Appended | None = None
+
+
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     """REPLACE (RFC 8508): the new message's uid. `modseq`: of the mailbox that the other was removed from."""
 

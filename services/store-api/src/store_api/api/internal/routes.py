@@ -16,7 +16,7 @@ from mail_runtime.contracts.framing import unpack_stream
 from store_api.api.access import TheStore
 from store_api.api.internal import logins, mailboxes, maildrops, screening, search
 from store_api.api.internal.bodies import body_response, packed, read_value, received_message
-from store_api.api.internal.handed import accept_all
+from store_api.api.internal.handed import accept_all, append_each
 from store_api.directory.questions import Question, check_sender
 from store_api.ingest.submission import accept
 from store_api.mailboxes.plain_flags import store_plainly
@@ -67,6 +67,14 @@ async def post_transmissions(store: TheStore, request: Request) -> Response:
     limit = store.settings.max_message_octets
     async with received_message(request, list[wire.Handed], 2 * limit, store.blobs) as (handed, octets):
         return packed(await accept_all(store.coalescer, handed, unpack_stream(octets[:]), max_octets=limit))
+
+
+@router.post("/append-sets")
+async def post_appends(store: TheStore, request: Request) -> Response:
+    """Messages for several mailboxes, each as if it had come alone (`api.internal.handed`)."""
+    limit = store.settings.max_message_octets
+    async with received_message(request, list[wire.HandedAppend], 2 * limit, store.blobs) as (handed, octets):
+        return packed(await append_each(store.coalescer, handed, unpack_stream(octets[:]), max_octets=limit))
 
 
 @router.post("/flag-sets")
