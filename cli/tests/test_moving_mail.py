@@ -83,7 +83,8 @@ def test_a_maildir_arrives_as_it_was(tmp_path: Path, address: str, client: imapc
     inbox, project = fetched(client, "INBOX"), fetched(client, "Projekte/Größe")
     assert sorted(row[b"BODY[]"] for row in inbox.values()) == sorted(originals()[:IN_INBOX])
     assert sorted(row[b"BODY[]"] for row in project.values()) == sorted(originals()[IN_INBOX:])
-    assert {frozenset(row[b"FLAGS"]) for row in project.values()} == {frozenset({b"\\Seen", b"$Label1"})}
+    flags = frozenset({b"\\Seen", b"$Label1", b"\\Recent"})  # the last as nobody has seen them here yet
+    assert {frozenset(row[b"FLAGS"]) for row in project.values()} == {flags}
     assert {row[b"INTERNALDATE"].astimezone(UTC) for row in project.values()} == {RECEIVED}
 
 

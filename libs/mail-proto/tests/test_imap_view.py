@@ -305,3 +305,19 @@ def test_lsub_shows_superiors_of_what_is_subscribed() -> None:
         '* LSUB () "/" "Sent"',
         '* LSUB (\\Noselect) "/" "a"',
     ]
+
+
+def test_recent_messages() -> None:
+    box = Mailbox(*((uid, ()) for uid in range(1, 6)))
+    view = box.view
+    view.add_recent(2, 4)
+    view.add_recent(4, 4)
+    assert view.recent == [(3, 4)]
+    view.add_recent(0, 5)
+    assert view.recent == [(3, 5)]
+    view.add_recent(7, 9)
+    assert view.recent == [(3, 5), (8, 9)]
+    assert [uid for uid in range(1, 12) if view.is_recent(uid)] == [3, 4, 5, 8, 9]
+    assert view.count_recent() == 3
+    lines = view.fetched(view.places([2, 3, 4]), ("UID", "FLAGS")).split(b"\r\n")
+    assert lines[:2] == [b"* 2 FETCH (UID 2 FLAGS ())", b"* 3 FETCH (UID 3 FLAGS (\\Recent))"]

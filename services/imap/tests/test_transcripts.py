@@ -86,6 +86,7 @@ class Stage:
         plain = base64.b64encode(f"\0{self.user.address}\0{self.user.password}".encode()).decode()
         captures = {"user": self.user.address, "password": self.user.password, "plain": plain}
         captures |= {f"x{size}": "x" * size for size in (1_000, 60_000)}
+        self._has_begun = False
         self.player = Player(self._connect, self._actions(), captures)
 
     def _actions(self) -> dict[str, Callable[..., None]]:
@@ -116,11 +117,13 @@ class Stage:
         return client
 
     def _append(self, *subjects: str) -> None:
-        """Messages into INBOX, by somebody else's hand."""
+        """Messages into INBOX, by somebody else's hand. Those from before the first login aren't \\Recent any more."""
         with self._imap() as client:
             for subject in subjects:
                 word = subject.encode()
                 assert client.append("INBOX", "", "", MESSAGE % (word, word, word))[0] == "OK"
+            if not self._has_begun:
+                assert client.select()[0] == "OK"
 
     def _command(self, mailbox: str, *words: str) -> None:
         """A command of another client that has the mailbox open."""
@@ -136,6 +139,7 @@ class Stage:
         deliver(self._postroom, self.user, *(MESSAGE % ((word.encode(),) * 3) for word in subjects))
 
     def _login(self, connection: str = "1") -> None:
+        self._has_begun = True
         lines = f"{connection}S: * OK {{_:.*}}\n{connection}C: in LOGIN {{user}} {{password}}\n"
         self.player.go_on(parse("login", lines + f"{connection}S: in OK {{_:.*}}\n"))
 

@@ -183,3 +183,24 @@ async def test_two_create_the_same(store: StoreClient, account: Any) -> None:
         *(store.create_mailbox(account.id, "new/same") for _ in range(6)), return_exceptions=True
     )
     assert sorted(type(result) is Conflict for result in made) == [False] + [True] * 5
+
+
+async def test_recent_messages_are_claimed_once(store: StoreClient, account: Any) -> None:
+    """RFC 3501 §2.3.2."""
+    inbox = (await by_name(store, account))["INBOX"]
+    assert inbox.recent_uid == 0
+    for _ in range(3):
+        await store.append(account.id, inbox.id, wire.AppendHeader(), b"Subject: x\r\n\r\n")
+    assert await store.recent(account.id, [inbox.id]) == {inbox.id: 3}
+    assert sorted(await asyncio.gather(*(store.claim_recent(account.id, inbox.id, 2) for _ in range(4)))) == [
+        0,
+        2,
+        2,
+        2,
+    ]
+    assert await store.recent(account.id, [inbox.id]) == {inbox.id: 1}
+    assert await store.claim_recent(account.id, inbox.id, 1) == 2
+    after = (await by_name(store, account))["INBOX"]
+    assert (after.recent_uid, after.highest_modseq) == (2, inbox.highest_modseq + 3)
+    with pytest.raises(NotFound):
+        await store.claim_recent(account.id, account.id, 1)

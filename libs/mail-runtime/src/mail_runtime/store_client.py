@@ -237,6 +237,16 @@ class StoreClient:
         path = f"/accounts/{account_id}/deleted"
         return await self._ask("POST", path, wire.MailboxIds(ids=mailbox_ids), dict[UUID, wire.Deleted])
 
+    async def claim_recent(self, account_id: UUID, mailbox_id: UUID, up_to: int) -> int:
+        """A session is told of all messages up to a uid; returns up to which uid one was before. Raises NotFound."""
+        return await self._ask("POST", f"/accounts/{account_id}/mailboxes/{mailbox_id}/recent", up_to, int)
+
+    async def recent(self, account_id: UUID, mailbox_ids: list[UUID]) -> dict[UUID, int]:
+        """How many messages no session was told of in these own mailboxes; one without is left out."""
+        return await self._ask(
+            "POST", f"/accounts/{account_id}/recent", wire.MailboxIds(ids=mailbox_ids), dict[UUID, int]
+        )
+
     async def quota(self, account_id: UUID) -> wire.QuotaUsage:
         """Raises NotFound."""
         return await self._ask("GET", f"/accounts/{account_id}/quota", None, wire.QuotaUsage)

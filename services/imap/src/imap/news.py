@@ -12,6 +12,7 @@ import structlog
 from imap import contexts
 from imap.commands.fetch import fetch_arrived
 from imap.commands.notify import tell_others
+from imap.recent import has_recent
 from imap.session import Selected, Session
 from mail_proto.imap import commands as c
 from mail_proto.imap.errors import ImapFault
@@ -101,6 +102,8 @@ async def _tell(session: Session, selected: Selected, telling: Telling) -> None:
     """All that is known to be new, in the order that keeps numbers right (RFC 5267 §4.3, RFC 5465 §5.2)."""
     view = selected.view
     last = view.last_uid
+    if telling.recent and telling.arrivals:
+        _add_recent(session, selected)
     await session.send(selected.rights_news() + contexts.gone(selected) + view.announce(telling))
     arrived = view.uids_above(last) if telling.arrivals else ()
     told = b""
@@ -116,6 +119,16 @@ async def _tell(session: Session, selected: Selected, telling: Telling) -> None:
     await session.send(told)
     if not fetched:
         await _fetch(session, selected, new, items)
+
+
+def _add_recent(session: Session, selected: Selected) -> None:
+    """What arrived is \\Recent for the first that is told of it."""
+    arrived = selected.view.arrived_uid()
+    if not arrived or not has_recent(selected.mailbox):
+        return
+    recents = session.shared.recents
+    told = recents.told(selected.mailbox) if selected.examined else recents.arrived(selected.mailbox, arrived)
+    selected.view.add_recent(max(told, selected.view.last_uid), arrived)
 
 
 def _of_new(session: Session) -> tuple[FetchItem, ...]:

@@ -12,6 +12,7 @@ from imap.contexts import SearchContext
 from imap.header_fields import HeaderFields
 from imap.listening import Listening
 from imap.lists import Lists
+from imap.recent import Recents
 from imap.settings import Settings
 from imap.views import Changed, SharedMailbox, Views
 from imap.watches import Watch, Watches
@@ -39,6 +40,7 @@ class Shared:
     contents: Contents
     header_fields: HeaderFields
     rendered: Rendered
+    recents: Recents
     watches: Watches
     views: Views
     lists: Lists
@@ -52,6 +54,7 @@ class Shared:
             Contents(store, settings.summary_cache_octets, settings.body_cache_octets),
             HeaderFields(store, settings.field_cache_octets),
             BoundedCache(settings.rendered_cache_octets),
+            Recents(store),
             watches,
             Views(store, watches),
             Lists(store, watches),

@@ -41,3 +41,8 @@ def nstring_text(text: str, *, is_utf8: bool = False) -> bytes:
 def flags(names: Iterable[str]) -> bytes:
     """A parenthesised list of flags."""
     return b"(" + " ".join(names).encode("ascii") + b")"
+
+
+def with_recent(rendered: bytes) -> bytes:
+    """A parenthesised list of flags, with \\Recent (RFC 3501 §2.3.2)."""
+    return rendered[:-1] + (b"\\Recent)" if rendered == b"()" else b" \\Recent)")

@@ -146,12 +146,13 @@ SearchKey = (
 
 _FLAGS: Final = ("ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN")
 _NOTHING: Final = Not(Everything())
-# RFC 3501 §2.3.2: no message is \Recent here (docs/divergences.md).
+# RFC 3501 §6.4.4; of a session, so that only its view knows.
+RECENT: Final = HasFlag("\\recent")
 _FIXED: Final[dict[str, SearchKey]] = {
     "ALL": Everything(),
-    "NEW": _NOTHING,
-    "RECENT": _NOTHING,
-    "OLD": Everything(),
+    "NEW": AllOf((RECENT, Not(HasFlag("\\seen")))),
+    "RECENT": RECENT,
+    "OLD": Not(RECENT),
     "SAVEDATESUPPORTED": Everything(),
     **{flag: HasFlag("\\" + flag.lower()) for flag in _FLAGS},
     **{"UN" + flag: Not(HasFlag("\\" + flag.lower())) for flag in _FLAGS},

@@ -131,6 +131,8 @@ class _Searching:
         return map(self._fields.__getitem__, islice(self._columns.uids, self.count))
 
     def _having(self, flag: str) -> int:
+        if flag == k.RECENT.flag:
+            return self._of(map(self._view.is_recent, self._columns.uids))
         having = [any(own.lower() == flag for own in flags) for flags in self._columns.flag_sets]
         return self._of(map(having.__getitem__, self._columns.flag_numbers))
 

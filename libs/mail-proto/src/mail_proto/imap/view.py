@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from mail_proto.imap import render, sequence
@@ -58,6 +59,8 @@ class View:
         self._asked: set[int] = set()
         self._gone: dict[int, Message] = {}
         self._keywords_told = 0
+        # \\Recent for this session (RFC 3501 §2.3.2): ranges of uids, ascending.
+        self.recent: list[tuple[int, int]] = []
         columns.watchers.add(self)
 
     def close(self) -> None:
@@ -105,6 +108,32 @@ class View:
     def uids_above(self, uid: int) -> Sequence[int]:
         """Those that the client knows of beyond a uid."""
         return self._uids[bisect_right(self._uids, uid, 0, self._count) : self._count]
+
+    def add_recent(self, told: int, last: int) -> None:
+        """Messages above the uid `told` are \\Recent, up to `last`; called in ascending order."""
+        before = self.recent[-1] if self.recent else (0, 0)
+        first = max(told, before[1]) + 1
+        if first > last:
+            return
+        if self.recent and first == before[1] + 1:
+            self.recent[-1] = (before[0], last)
+        else:
+            self.recent.append((first, last))
+
+    def is_recent(self, uid: int) -> bool:
+        if not self.recent:
+            return False
+        at = bisect_right(self.recent, (uid, inf)) - 1
+        return at >= 0 and uid <= self.recent[at][1]
+
+    def count_recent(self) -> int:
+        """Those that the client knows."""
+        return sum(end - start for start, end in (self._between(*pair) for pair in self.recent))
+
+    def arrived_uid(self) -> int:
+        """The highest uid that the client isn't told of yet; 0: nothing has arrived."""
+        uids = self.columns.uids
+        return uids[-1] if uids and uids[-1] > self.last_uid else 0
 
     def is_told(self, uid: int) -> bool:
         """Whether the client knows the flags as they are known here."""
@@ -164,8 +193,18 @@ class View:
         """`* FETCH` with `COLUMNS` of the messages at these `places`; quicker than one by one."""
         line = b"* %d FETCH (" + b" ".join([COLUMNS[name] for name in names]) + b")\r\n"
         numbers = [place + 1 for place in places]
-        values = zip(numbers, *(self.columns.column(name, places) for name in names), strict=True)
+        values = zip(numbers, *(self._column(name, places) for name in names), strict=True)
         return b"".join([line % value for value in values])
+
+    def _column(self, name: str, places: Sequence[int]) -> Iterable[object]:
+        found = self.columns.column(name, places)
+        if name != "FLAGS" or not self.recent:
+            return found
+        uids = map(self.columns.uids.__getitem__, places)
+        return [
+            render.with_recent(one) if isinstance(one, bytes) and self.is_recent(uid) else one
+            for one, uid in zip(found, uids, strict=True)
+        ]
 
     def first_unseen(self) -> int | None:
         """Its sequence number. For a view that has just been opened."""
@@ -226,7 +265,7 @@ class View:
         if arrived := telling.arrivals and self._take_arrivals():
             pieces.append(b"* %d EXISTS\r\n" % self._count)
             if telling.recent:
-                pieces.append(b"* 0 RECENT\r\n")
+                pieces.append(b"* %d RECENT\r\n" % self.count_recent())
         told = self._changed | self._quiet if telling.with_modseq else self._changed
         if not telling.changes:
             told = told & self._asked
@@ -269,6 +308,10 @@ class View:
             return b"* VANISHED %b\r\n" % sequence.render(gone)
         return b"".join(b"* %d EXPUNGE\r\n" % number for number in numbers)
 
+    def _rendered_flags(self, uid: int, at: int) -> bytes:
+        rendered = self.columns.rendered_flags(at)
+        return render.with_recent(rendered) if self.is_recent(uid) else rendered
+
     def state(self, uid: int, telling: Telling, *, flags: bool = True) -> bytes:
         """`* FETCH` of what may change in a message that is there."""
         at = self.columns.place(uid)
@@ -279,5 +322,5 @@ class View:
         if telling.with_modseq:
             items.append(b"MODSEQ (%d)" % self.columns.modseq_of(uid))
         if flags:
-            items.append(b"FLAGS " + self.columns.rendered_flags(at))
+            items.append(b"FLAGS " + self._rendered_flags(uid, at))
         return b"* %d FETCH (%b)\r\n" % (self.number(uid), b" ".join(items))

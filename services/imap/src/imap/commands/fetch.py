@@ -83,7 +83,8 @@ async def _send_columns(
     while uids and not view.has_gone():
         some, uids = uids[:BATCH_COLUMNS], uids[BATCH_COLUMNS:]
         places = view.places(some)
-        key = (view.columns.version, names, places) if isinstance(places, range) else None
+        # \Recent is this session's alone.
+        key = (view.columns.version, names, places) if isinstance(places, range) and not view.recent else None
         octets = None if key is None else rendered.get(key)
         if octets is None:
             octets = view.fetched(places, names)
@@ -260,7 +261,9 @@ class _Fetching:
             case "UID":
                 return b"UID %d" % message.uid
             case "FLAGS":
-                return b"FLAGS " + render.flags(message.flags)
+                rendered = render.flags(message.flags)
+                is_recent = self._selected.view.is_recent(message.uid)
+                return b"FLAGS " + (render.with_recent(rendered) if is_recent else rendered)
             case "MODSEQ":
                 return b"MODSEQ (%d)" % message.modseq
             case "RFC822.SIZE":

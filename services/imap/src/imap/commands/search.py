@@ -156,6 +156,8 @@ def to_wire(key: k.SearchKey, view: View | None, *, lasting: bool = False) -> wi
         case k.Numbers(numbers, are_uids):
             assert view is not None, "by the case before"
             return wire.Uids(_ranges(view.select(numbers, by_uid=are_uids, leniently=True)))
+        case k.RECENT:
+            return wire.Uids(view.recent if view is not None else [])
         case k.HasFlag(flag):
             return wire.HasFlag(flag)
         case k.Size(limit, larger):

@@ -6,6 +6,7 @@ from typing import Final
 
 from imap.commands.listing import responses_to
 from imap.commands.vanished import resync
+from imap.recent import has_recent
 from imap.session import Done, Selected, Session
 from mail_proto.imap.commands import ListMailboxes, Select, Simple
 from mail_proto.imap.object_ids import mailbox_id
@@ -58,13 +59,23 @@ async def _opening(session: Session, selected: Selected) -> list[bytes]:
         b"* OK [MAILBOXID (%b)] for ever\r\n" % mailbox_id(mailbox.id),
     ]
     if not rev2:
-        responses.insert(2, b"* 0 RECENT\r\n")
+        responses.insert(2, b"* %d RECENT\r\n" % await _recent(session, selected))
         if (unseen := view.first_unseen()) is not None:
             responses.append(b"* OK [UNSEEN %d] the first unseen\r\n" % unseen)
     else:
         listed = ListMailboxes("", (mailbox.name,), wanted=frozenset({"SUBSCRIBED"}))
         responses += [response for _, response in await responses_to(session, listed)]
     return responses
+
+
+async def _recent(session: Session, selected: Selected) -> int:
+    """How many are \\Recent; EXAMINE leaves them so for the next one (RFC 3501 §6.3.2)."""
+    mailbox, view, recents = selected.mailbox, selected.view, session.shared.recents
+    if has_recent(mailbox):
+        last = view.last_uid
+        told = recents.told(mailbox) if selected.examined else await recents.open(session.account_id, mailbox, last)
+        view.add_recent(told, last)
+    return view.count_recent()
 
 
 async def simple(session: Session, command: Simple) -> Done:

@@ -37,16 +37,20 @@ async def status_responses(session: Session, mailboxes: Sequence[Mailbox], items
     deleted: dict[UUID, Deleted] = {}
     if not _OF_DELETED.isdisjoint(items):
         deleted = await session.store.deleted(session.account_id, [mailbox.id for mailbox in mailboxes])
+    recent = await session.shared.recents.count(session.account_id, mailboxes) if "RECENT" in items else {}
     found = {}
     for mailbox in mailboxes:
         marked = deleted.get(mailbox.id, _NONE_DELETED)
-        values = b" ".join(b"%b %b" % (item.encode("ascii"), _value(session, mailbox, marked, item)) for item in items)
+        values = b" ".join(
+            b"%b %b" % (item.encode("ascii"), _value(session, mailbox, marked, recent.get(mailbox.id, 0), item))
+            for item in items
+        )
         name = render.mailbox(mailbox.name, is_utf8=session.enabled.utf8)
         found[mailbox.id] = b"* STATUS %b (%b)\r\n" % (name, values)
     return found
 
 
-def _value(session: Session, mailbox: Mailbox, deleted: Deleted, item: str) -> bytes:
+def _value(session: Session, mailbox: Mailbox, deleted: Deleted, recent: int, item: str) -> bytes:
     match item:
         case "APPENDLIMIT":
             return b"%d" % session.shared.settings.max_message_octets
@@ -68,4 +72,4 @@ def _value(session: Session, mailbox: Mailbox, deleted: Deleted, item: str) -> b
             return b"%d" % mailbox.uid_validity
         case "UNSEEN":
             return b"%d" % mailbox.unseen
-    return b"0"  # RECENT: no message is
+    return b"%d" % recent

@@ -14,7 +14,7 @@ from store_api.db.engine import fetch
 
 COLUMNS: Final = (
     "id, name, uid_validity, uid_next, highest_modseq, messages, unseen, octets, subscribed, special_use,"
-    " retention_days"
+    " retention_days, recent_uid"
 )
 
 
@@ -32,6 +32,7 @@ def to_mailbox(row: Any) -> Mailbox:
         subscribed=row.subscribed,
         special_use=row.special_use,
         retention_days=row.retention_days,
+        recent_uid=row.recent_uid,
     )
 
 

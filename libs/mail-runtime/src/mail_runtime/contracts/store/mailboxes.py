@@ -20,7 +20,8 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
 
     `retention_days`: messages are removed so long after they came; 0: never; None: as the domain says for its use.
     `owner_id`: whose it is, where it is another's; `name` is then what the asking account finds it by, and `rights`
-    what it may do there (RFC 4314 §2.1). Without `r` the counters are 0.
+    what it may do there (RFC 4314 §2.1). Without `r` the counters are 0. `recent_uid`: messages above are \\Recent
+    (RFC 3501 §2.3.2), as far as nobody was told of them since; None: a store of the release before doesn't say.
     """
 
     id: UUID
@@ -36,6 +37,7 @@ class Mailbox(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int | None = None
     owner_id: UUID | None = None
     rights: str = RIGHTS
+    recent_uid: int | None = None
 
 
 class CreateMailbox(msgspec.Struct, frozen=True, kw_only=True):

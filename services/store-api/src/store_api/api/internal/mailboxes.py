@@ -29,6 +29,7 @@ from store_api.mailboxes.mailboxes import (
 )
 from store_api.mailboxes.moving import copy_messages, expunge
 from store_api.mailboxes.quota import Quota, quota_of
+from store_api.mailboxes.recent import claim_recent, count_recent
 from store_api.mailboxes.renaming import change_mailbox
 from store_api.mailboxes.setting_quotas import quota_of_root, set_quota
 from store_api.mailboxes.sharing import list_rights, set_rights
@@ -73,6 +74,17 @@ async def post_subscription(store: TheStore, account_id: UUID, request: Request)
 async def post_deleted(store: TheStore, account_id: UUID, request: Request) -> Response:
     wanted = await read_value(request, wire.MailboxIds)
     return packed(await count_deleted(store.database, account_id, wanted.ids))
+
+
+@router.post("/recent")
+async def post_recent(store: TheStore, account_id: UUID, request: Request) -> Response:
+    wanted = await read_value(request, wire.MailboxIds)
+    return packed(await count_recent(store.database, account_id, wanted.ids))
+
+
+@router.post("/mailboxes/{mailbox_id}/recent")
+async def post_recent_of_mailbox(store: TheStore, account_id: UUID, mailbox_id: UUID, request: Request) -> Response:
+    return packed(await claim_recent(store.database, account_id, mailbox_id, await read_value(request, int)))
 
 
 @router.get("/quota")
