@@ -48,7 +48,7 @@ class Database:
             async_url(url),
             pool_size=connections,
             max_overflow=0,
-            pool_use_lifo=True,
+            pool_use_lifo=True,  # statements are planned for each connection: few of them have most of the work
             pool_timeout=CONNECT_TIMEOUT_S,
             connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": statement_timeout_s},
         )
@@ -60,11 +60,14 @@ class Database:
 
         Raises Unavailable, Conflict, Refused, StatementFailed.
         """
+        start = time.perf_counter()
         try:
             async with self._connected() as connection:
-                return await _fetch(_driver(connection), sql, values)
+                rows = await _fetch(_driver(connection), sql, values)
         except (DBAPIError, PoolTimeout, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Unavailable("the database doesn't answer; try again later") from error
+        SECONDS.observe(time.perf_counter() - start)
+        return rows
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
