@@ -103,13 +103,15 @@ async def test_messages_of_several_sessions_are_stored_each_for_itself(
         (account, other_account.mailboxes["Archive"].id, seen),
         (account, archive, seen),
         (account, account.inbox.id, wire.AppendHeader()),
+        (account, other_account.inbox.id, seen),
+        (other_account, account.inbox.id, seen),
     ]
     given = [
         (wire.HandedAppend(account_id=one.id, mailbox_id=mailbox_id, header=header), b"Subject: %d\r\n\r\n" % number)
         for number, (one, mailbox_id, header) in enumerate(wanted)
     ]
     answers = await store._append_set(given)
-    alike = [wire.Appended, NotFound, Refused, OverQuota, NotFound, wire.Appended, wire.Appended]
+    alike = [wire.Appended, NotFound, Refused, OverQuota, NotFound, wire.Appended, wire.Appended, NotFound, NotFound]
     assert [type(answer) for answer in answers] == alike
     inbox = await store.changes(account.id, account.inbox.id)
     assert inbox.uids == [answers[0].uid, answers[6].uid]

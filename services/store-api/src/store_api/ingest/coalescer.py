@@ -24,7 +24,7 @@ from store_api.db.engine import Database
 from store_api.ingest.commit import PlanChanged, insert
 from store_api.ingest.drafts import Arrived
 from store_api.ingest.gathering import Gathering, Waiting
-from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Scanned, Stored, scan
+from store_api.ingest.incoming import SCAN_INLINE_OCTETS, Group, Incoming, Place, Scanned, Stored, scan
 from store_api.ingest.pace import Pace
 from store_api.ingest.planning import Plan, Rooms, Rules, plan
 from store_api.mailboxes.quota import read_room
@@ -44,7 +44,7 @@ Committed = Callable[[Sequence[Group], Sequence[Sequence[Stored]]], Awaitable[No
 
 @dataclass(slots=True)
 class _Attempt:
-    """What is known about a batch: bodies that were written, accounts that may be full, mailboxes that have gone.
+    """What is known about a batch: bodies that were written, accounts that may be full, places that have gone.
 
     `rooms` is what these accounts have left as the batch is planned. All that were ever looked at count: where two
     share a quota, the plan would else give to each by turns what the other was refused.
@@ -53,7 +53,7 @@ class _Attempt:
     written: dict[UUID, WrittenBlob] = field(default_factory=dict)
     accounts: frozenset[UUID] = frozenset()
     rooms: Rooms = field(default_factory=dict)
-    gone: frozenset[UUID] = frozenset()
+    gone: frozenset[Place] = frozenset()
 
 
 class Coalescer:
@@ -187,7 +187,7 @@ def _checked(group: Group, attempt: _Attempt) -> Plan:
     """A group as it is, or why it can't be stored by what the last transaction found."""
     for incoming in group:
         for target in incoming.targets:
-            if target.mailbox_id in attempt.gone:
+            if target.place in attempt.gone:
                 return NotFound("there is no such mailbox")
             room = attempt.rooms.get(target.account_id)
             if room is not None and not room.takes(len(incoming.octets)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from store_api.db.ids import uuid7
 from store_api.events.outbox import Event, record
 from store_api.ingest import threads
 from store_api.ingest.envelopes import insert_deliveries, insert_transmissions
-from store_api.ingest.incoming import Group, Incoming, Scanned, Stored, Target, scan
+from store_api.ingest.incoming import Group, Incoming, Place, Scanned, Stored, Target, scan
 from store_api.mailboxes.quota import lock_room
 from store_api.mailboxes.reaching import reach
 from store_api.mailboxes.rights import Right
@@ -26,10 +26,10 @@ from store_api.mailboxes.rights import Right
 class PlanChanged(Exception):
     """What the batch was planned with is no longer so: a mailbox has gone, or one is too full. Plan it anew.
 
-    `accounts` are those that it was for, one of which is full; `gone` are mailboxes that aren't there.
+    `accounts` are those that it was for, one of which is full; `gone` are places that aren't there.
     """
 
-    def __init__(self, accounts: frozenset[UUID], gone: frozenset[UUID]) -> None:
+    def __init__(self, accounts: frozenset[UUID], gone: frozenset[Place]) -> None:
         super().__init__("a mailbox has gone or is full")
         self.accounts, self.gone = accounts, gone
 
@@ -37,7 +37,7 @@ class PlanChanged(Exception):
 # Mailboxes are locked in one order, so that two batches can't wait for each other; uids and modseq
 # are taken under that lock and so become visible in order (RFC 9051 §2.3.1.1).
 _LOCK_MAILBOXES: Final = """
-SELECT id FROM mailbox
+SELECT account_id, id FROM mailbox
 WHERE (account_id, id) IN (
     SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:mailboxes AS uuid[])))
 ORDER BY account_id, id FOR NO KEY UPDATE
@@ -156,8 +156,9 @@ async def _lock(connection: AsyncConnection, rows: Sequence[Row]) -> None:
         accounts=[account_id for account_id, _ in wanted],
         mailboxes=[mailbox_id for _, mailbox_id in wanted],
     )
-    gone = frozenset(mailbox_id for _, mailbox_id in wanted) - {row.id for row in locked}
-    gone |= await _forbidden(connection, rows)
+    missing = wanted - {(row.account_id, row.id) for row in locked}
+    places = {target.place for _, _, target in rows}
+    gone = frozenset(place for place in places if place[:2] in missing) | await _forbidden(connection, places)
     account_ids = frozenset(account_id for account_id, _ in wanted)
     rooms = await lock_room(connection, account_ids)
     fits = [rooms[target.account_id].takes(len(incoming.octets)) for _, incoming, target in rows if not gone]
@@ -165,15 +166,17 @@ async def _lock(connection: AsyncConnection, rows: Sequence[Row]) -> None:
         raise PlanChanged(account_ids, gone)
 
 
-async def _forbidden(connection: AsyncConnection, rows: Sequence[Row]) -> frozenset[UUID]:
+async def _forbidden(connection: AsyncConnection, places: Iterable[Place]) -> frozenset[Place]:
     """Others' mailboxes that lost their inserter's right meanwhile; it is looked at under their locks."""
-    inserted = {(target.inserter_id, target.mailbox_id) for _, _, target in rows if target.inserter_id is not None}
     forbidden = set()
-    for inserter_id, mailbox_id in inserted:
+    for place in places:
+        _, mailbox_id, inserter_id = place
+        if inserter_id is None:
+            continue
         try:
             await reach(connection, inserter_id, mailbox_id, Right.INSERT)
         except (NotFound, NotPermitted):
-            forbidden.add(mailbox_id)
+            forbidden.add(place)
     return frozenset(forbidden)
 
 

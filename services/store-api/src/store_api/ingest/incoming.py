@@ -17,6 +17,9 @@ from store_api.blobs.writing import Body
 from store_api.db.ids import uuid7
 from store_api.ingest.threads import references
 
+# Account, mailbox, and who puts something there, where that isn't the owner.
+Place = tuple[UUID, UUID, UUID | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -27,6 +30,10 @@ class Target:
     flags: tuple[str, ...] = ()
     internal_date: int = field(default_factory=lambda: int(time.time()))
     inserter_id: UUID | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.account_id, self.mailbox_id, self.inserter_id
 
 
 @dataclass(frozen=True, slots=True)
