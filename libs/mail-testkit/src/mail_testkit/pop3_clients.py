@@ -47,13 +47,22 @@ class Task:
 Client = Callable[[Task], list[bytes]]
 
 
+class ClientFailed(AssertionError):
+    """A program ended as it shouldn't; `errors`: what it said."""
+
+    def __init__(self, code: int, output: bytes, errors: bytes) -> None:
+        super().__init__(code, output[-2000:], errors[-2000:])
+        self.errors = errors
+
+
 def run(argv: Sequence[str], task: Task, accepts: tuple[int, ...] = (0,)) -> bytes:
-    """Run a program; what it writes."""
+    """Run a program; what it writes. Raises ClientFailed."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(task.place), "LANG": "C.UTF-8"}
     done = subprocess.run(
         argv, env=environ, cwd=task.place, capture_output=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL
     )
-    assert done.returncode in accepts, (done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+    if done.returncode not in accepts:
+        raise ClientFailed(done.returncode, done.stdout, done.stderr)
     return done.stdout
 
 
@@ -141,6 +150,19 @@ def use_mpop(task: Task) -> list[bytes]:
 
 
 def use_getmail(task: Task) -> list[bytes]:
+    """Again from the beginning where it has missed the end of one of the processes that it delivers by (a race of its
+    own: it waits for the signal only after it may have come, and gives up after 60 s).
+    """
+    try:
+        return _getmail(task)
+    except ClientFailed as failed:
+        if b"waiting child pid" not in failed.errors:
+            raise
+    shutil.rmtree(task.place / "mail")
+    return _getmail(task)
+
+
+def _getmail(task: Task) -> list[bytes]:
     # It delivers as another user where root runs it.
     owner = "nobody" if os.geteuid() == 0 else ""
     found = maildir(task, owner)
