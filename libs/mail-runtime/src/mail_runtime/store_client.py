@@ -58,13 +58,12 @@ class StoreClient:
         self._handing_over: HandingOver[tuple[wire.Handed, bytes], None] = HandingOver(
             self._hand_over, size=lambda given: len(given[1])
         )
-        self._alone_until = 0.0
         self._appending: HandingOver[tuple[wire.HandedAppend, bytes], wire.Appended] = HandingOver(
             self._append_set, size=lambda given: len(given[1])
         )
-        self._append_alone_until = 0.0
         self._storing_flags = HandingOver(self._store_flag_sets, gather_s=FLAGS_GATHER_S)
-        self._flags_alone_until = 0.0
+        # Requests of several that an older store didn't know, and until when it isn't asked again.
+        self._unknown_until: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -155,7 +154,7 @@ class StoreClient:
         Raises Refused: a recipient takes no mail or relaying isn't allowed; its text begins with an enhanced status
         code. OverQuota. TooLarge. Unavailable: it may have been stored; repeat with the same transmission id.
         """
-        if len(message) > SMALL_OCTETS or time.monotonic() < self._alone_until:
+        if len(message) > SMALL_OCTETS or not self._is_known("/transmission-sets"):
             await self._accept_alone(transmission, message, tracing.carried())
         else:
             handed = wire.Handed(transmission=transmission, traceparent=tracing.carried())
@@ -168,16 +167,9 @@ class StoreClient:
 
     async def _hand_over(self, given: Sequence[tuple[wire.Handed, bytes]]) -> Sequence[StoreError | None]:
         """Several in one request, or one by one where the store doesn't know such requests."""
-        if len(given) > 1 and time.monotonic() >= self._alone_until:
-            headers, messages = [handed for handed, _ in given], [message for _, message in given]
-            body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
-            try:
-                answer = await self._call("POST", "/transmission-sets", body, BULK_TIMEOUT_S)
-                answers = msgspec.msgpack.decode(answer, type=list[wire.Answer])
-            except NotFound:
-                self._alone_until = time.monotonic() + ALONE_S
-            else:
-                return [_error(one.status, one.text) for one in answers]
+        answers = await self._message_set("/transmission-sets", given, list[wire.Answer])
+        if answers is not None:
+            return [_error(one.status, one.text) for one in answers]
         return await asyncio.gather(*(self._answer_alone(*one) for one in given))
 
     async def _answer_alone(self, handed: wire.Handed, message: bytes) -> StoreError | None:
@@ -186,6 +178,25 @@ class StoreClient:
         except StoreError as error:
             return error
         return None
+
+    def _is_known(self, path: str) -> bool:
+        """Whether the store, as far as is known, takes several together."""
+        return time.monotonic() >= self._unknown_until.get(path, 0.0)
+
+    def _remember_unknown(self, path: str) -> None:
+        self._unknown_until[path] = time.monotonic() + ALONE_S
+
+    async def _message_set(self, path: str, given: Sequence[tuple[Any, bytes]], answers: type[T]) -> T | None:
+        """Headers with their messages in one request. None: there is one only, or the store is older."""
+        if len(given) == 1 or not self._is_known(path):
+            return None
+        headers, messages = [header for header, _ in given], [message for _, message in given]
+        body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
+        try:
+            return msgspec.msgpack.decode(await self._call("POST", path, body, BULK_TIMEOUT_S), type=answers)
+        except NotFound:
+            self._remember_unknown(path)
+            return None
 
     # screening
 
@@ -302,7 +313,7 @@ class StoreClient:
         """Returns after commit. `elsewhere`: the mailbox is another's. Small messages of several callers go in one
         request (`handing_over`). Raises NotFound, NotPermitted, TooLarge.
         """
-        if elsewhere or len(message) > SMALL_OCTETS or time.monotonic() < self._append_alone_until:
+        if elsewhere or len(message) > SMALL_OCTETS or not self._is_known("/append-sets"):
             return await self._append_alone(account_id, mailbox_id, header, message, elsewhere=elsewhere)
         handed = wire.HandedAppend(account_id=account_id, mailbox_id=mailbox_id, header=header)
         return await self._appending.give((handed, message))
@@ -318,16 +329,9 @@ class StoreClient:
         self, given: Sequence[tuple[wire.HandedAppend, bytes]]
     ) -> Sequence[wire.Appended | StoreError]:
         """Several in one request, or one by one where the store doesn't know such requests."""
-        if len(given) > 1 and time.monotonic() >= self._append_alone_until:
-            headers, messages = [handed for handed, _ in given], [message for _, message in given]
-            body = framing.pack_envelope(_encode(headers), b"".join(framing.pack_stream(messages)))
-            try:
-                answer = await self._call("POST", "/append-sets", body, BULK_TIMEOUT_S)
-                answers = msgspec.msgpack.decode(answer, type=list[wire.AppendAnswer])
-            except NotFound:
-                self._append_alone_until = time.monotonic() + ALONE_S
-            else:
-                return [one.appended or _refusal(one.status, one.text) for one in answers]
+        answers = await self._message_set("/append-sets", given, list[wire.AppendAnswer])
+        if answers is not None:
+            return [one.appended or _refusal(one.status, one.text) for one in answers]
         return await asyncio.gather(*(self._answer_append(*one) for one in given))
 
     async def _answer_append(self, handed: wire.HandedAppend, message: bytes) -> wire.Appended | StoreError:
@@ -377,7 +381,7 @@ class StoreClient:
             not elsewhere
             and change.unchanged_since is None
             and spanned(change.uids) <= MOST_TOGETHER
-            and time.monotonic() >= self._flags_alone_until
+            and self._is_known("/flag-sets")
         ):
             wanted = wire.FlagSet(account_id=account_id, mailbox_id=mailbox_id, change=change)
             if (stored := await self._storing_flags.give(wanted)) is not None:
@@ -395,7 +399,7 @@ class StoreClient:
         try:
             return await self._ask("POST", "/flag-sets", wanted, list[wire.FlagsStored | None])
         except NotFound:
-            self._flags_alone_until = time.monotonic() + ALONE_S
+            self._remember_unknown("/flag-sets")
             return [None] * len(wanted)
 
     async def copy(self, account_id: UUID, mailbox_id: UUID, copy: wire.CopyMessages) -> wire.Copied:
